@@ -1,0 +1,63 @@
+# Everything a person types. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := requirements/runtime.txt requirements/serving.txt requirements/dev.txt
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status test lint format lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+install: $(INSTALLED) ## Make .venv from the locked requirements
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Headwater needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make $@ PYTHON=python3.13"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements/dev.txt)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements/dev.txt \
+		|| $(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . \
+		|| $(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: install ## Run the main job on embedded defaults: source to forecast and drift report
+	@$(BIN)/headwater demo
+
+up: install ## Start the local stack
+	@$(BIN)/headwater up
+
+down: ## Stop the local stack; what it stored stays
+	@if [ -x $(BIN)/headwater ]; then $(BIN)/headwater down; fi
+
+status: install ## Show the services of the local stack
+	@$(BIN)/headwater status
+
+test: install ## Run all tests but those that need a container engine
+	@$(BIN)/python -m pytest -m "not containers"
+
+lint: install ## Check style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The development lock comes first and holds for the others, so that what is tested is what is deployed
+lock: ## Compile the locks anew, without index addresses
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+		--upgrade requirements/dev.in -o requirements/dev.txt
+	for name in runtime serving; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+			-c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## Stop the stack, delete everything it stored, and .venv
+	@if [ -x $(BIN)/headwater ]; then $(BIN)/headwater down --delete; fi
+	rm -rf $(VENV)

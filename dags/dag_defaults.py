@@ -1,0 +1,71 @@
+"""What all DAGs share: retries, the retry policy and the day that a run works on."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
+
+from pipelines.errors import ContractError, NotFoundError, SettingsError, TooFewRowsError
+from pipelines.spec import UseCase
+from pipelines.window import parse_day
+
+DAY_FORMAT = "%Y-%m-%d"
+
+
+class RetryUnlessPointless(RetryPolicy):
+    """Backs off and tries again, except where the same input would fail in the same way."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Fails at once on a broken contract, a wrong setting, a thing that does not exist or too few rows."""
+        if isinstance(exception, ContractError | NotFoundError | SettingsError | TooFewRowsError):
+            return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
+        return RetryDecision.default()
+
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 4,
+    # 30 s, 1, 2 and 4 minutes, each with up to as much again of jitter: an upstream that restarts is back by then
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=30),
+    "retry_policy": RetryUnlessPointless(),
+    "execution_timeout": timedelta(hours=1),
+}
+DAY_PARAM = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Day",
+    description="Day to work on when the run is triggered by hand without a partition; by default, yesterday.",
+)
+
+
+def features_asset(use_case: UseCase) -> Asset:
+    """The published features of one day, which scoring and training wait for."""
+    return Asset(name=f"{use_case.slug}_features", uri=f"headwater://{use_case.slug}/features")
+
+
+def run_day(partition_key: str | None, params: dict[str, Any]) -> date:
+    """The day of a run: its partition, else the parameter `day`, else yesterday (UTC).
+
+    Raises:
+        SettingsError: it is not of the form YYYY-MM-DD.
+    """
+    chosen = partition_key or params.get("day")
+    return parse_day(chosen) if chosen else datetime.now(UTC).date() - timedelta(days=1)
+
+
+def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:
+    """Arguments that every DAG of a use case is made with."""
+    return {
+        "dag_id": use_case.dag_id(shape),
+        "dag_display_name": f"{use_case.title}: {shape}",
+        "doc_md": doc,
+        "default_args": {**DEFAULT_ARGS, "owner": use_case.owner},
+        "tags": [use_case.slug, shape],
+        "catchup": False,
+        # Two days at once would rebuild the same dbt tables
+        "max_active_runs": 1,
+    }

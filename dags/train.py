@@ -1,0 +1,131 @@
+"""
+### Train: candidates on one snapshot, the best one gated, packaged, tested and promoted
+
+Runs when a whole week of features has been published (its partition is the week's Monday), or by hand.
+**start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
+hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline and present
+champion); **package** builds its Bento and asks it, as a real server, for known answers; **promote** makes it
+*champion*, which the prediction service then takes over.
+
+**Needs** the features, the lake, MLflow and Postgres.
+
+**When it fails**
+
+* *start*: too few rows; bring history in first (`headwater bootstrap`).
+* *train_candidate*: the log says which candidate. The others can still be selected: mark it skipped.
+* *package* skipped: the gate refused the challenger, and *select* says which clause; the champion stays.
+* *package* failed: the Bento's answers are not the model's, and nothing was promoted.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import (
+    DAG,
+    Param,
+    PartitionedAssetTimetable,
+    RollupMapper,
+    StartOfWeekMapper,
+    WeekWindow,
+    task,
+)
+from airflow.sdk.exceptions import AirflowSkipException
+from dag_defaults import DAY_FORMAT, dag_options, features_asset
+
+from pipelines.registry import get_use_case, use_cases
+from pipelines.spec import UseCase
+from pipelines.window import parse_day
+
+CUTOFF_PARAM = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Cut-off",
+    description="First day of the hold-out; by default, as the use case declares it.",
+)
+
+
+@task
+def candidates(slug: str) -> list[str]:
+    """Names of the models that compete."""
+    from models import train
+
+    return train.candidate_names(get_use_case(slug))
+
+
+@task
+def start(
+    slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None, run_id: str | None = None
+) -> dict[str, Any]:
+    """The snapshot and the parent run."""
+    from models import train
+    from models.snapshot import Extent
+
+    use_case = get_use_case(slug)
+    cutoff = (params or {}).get("cutoff")
+    until = parse_day(partition_key) + timedelta(days=6) if partition_key else None
+    extent = Extent(cutoff=parse_day(cutoff) if cutoff else None, until=until)
+    return train.start(use_case, extent=extent, tags={"dag_run": run_id or ""})
+
+
+@task
+def train_candidate(slug: str, training: dict[str, Any], name: str) -> dict[str, Any]:
+    """Fits one candidate and measures it on the hold-out."""
+    from models import train
+
+    return train.train_candidate(get_use_case(slug), training, name)
+
+
+# A candidate that somebody has marked as skipped must not skip the selection among the others
+@task(trigger_rule="none_failed_min_one_success")
+def select(slug: str, training: dict[str, Any], trained: Any) -> dict[str, Any]:
+    """Registers the best one as challenger and holds it against the gate."""
+    from models import selection
+
+    return selection.select(get_use_case(slug), training, list(trained))
+
+
+@task
+def package(slug: str, training: dict[str, Any], selected: dict[str, Any]) -> dict[str, Any]:
+    """Builds the Bento and tests it as a real server."""
+    from models import promotion
+
+    if not selected["passed"]:
+        raise AirflowSkipException(f"The gate refused version {selected['version']}: {selected['verdict']}.")
+    return promotion.package(get_use_case(slug), training, selected)
+
+
+@task
+def promote(
+    slug: str,
+    training: dict[str, Any],
+    selected: dict[str, Any],
+    packaged: dict[str, Any],
+    run_id: str | None = None,
+) -> int:
+    """Makes it champion."""
+    from models import promotion
+
+    return promotion.promote(get_use_case(slug), training, selected, packaged, actor=f"airflow {run_id}")
+
+
+def build(use_case: UseCase) -> DAG:
+    """The DAG `<slug>__train`."""
+    week = RollupMapper(
+        upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
+    )
+    timetable = PartitionedAssetTimetable(assets=features_asset(use_case), default_partition_mapper=week)
+    with DAG(**dag_options(use_case, "train", __doc__), schedule=timetable, params={"cutoff": CUTOFF_PARAM}) as dag:
+        training = start(use_case.slug)
+        names = candidates(use_case.slug)
+        trained = train_candidate.partial(slug=use_case.slug, training=training).expand(name=names)
+        selected = select(use_case.slug, training, trained)
+        packaged = package(use_case.slug, training, selected)
+        promote(use_case.slug, training, selected, packaged)
+    return dag
+
+
+for case in use_cases().values():
+    globals()[case.dag_id("train")] = build(case)

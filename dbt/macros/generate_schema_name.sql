@@ -1,0 +1,7 @@
+{# A model's schema follows from its folder: models/<slug>/features go to <slug>, models/<slug>/<layer> to
+   <slug>_<layer>; a model's own `schema` replaces the layer. So no use case is named in dbt_project.yml. #}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {%- set slug, folder = node.fqn[1], node.fqn[2] -%}
+    {%- set layer = custom_schema_name or (none if folder == "features" else folder) -%}
+    {{ slug ~ "_" ~ layer | trim if layer else slug }}
+{%- endmacro %}

@@ -1,0 +1,199 @@
+"""`headwater train`, `models show`, `predict` and `report drift`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headwater.commands.options import AsJson, Cutoff, UseCaseName
+from headwater.console import err, out, print_json, progress, table
+from pipelines.errors import NotFoundError, SourceError
+from pipelines.registry import get_use_case
+from pipelines.settings import get_settings
+from pipelines.spec import UseCase
+from pipelines.window import Window, parse_day
+
+SWAP_TIMEOUT_S = 90.0
+
+if TYPE_CHECKING:
+    from models.snapshot import Extent
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(train)
+    app.command()(predict)
+    shown = typer.Typer(no_args_is_help=True, help="Registered models.")
+    shown.command("show")(show)
+    shown.command("list", hidden=True)(show)
+    app.add_typer(shown, name="models")
+    reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
+    reports.callback()(lambda: None)
+    reports.command("drift")(drift)
+    app.add_typer(reports, name="report")
+
+
+def train(use_case: UseCaseName, cutoff: Cutoff = None, as_json: AsJson = False) -> None:
+    """Train the candidates, hold the best one against the gate, and promote it if it passes.
+
+    Example: headwater train flood --cutoff 2024-10-01
+    """
+    from models.snapshot import Extent
+
+    extent = Extent(cutoff=parse_day(cutoff) if cutoff else None)
+    result = train_now(get_use_case(use_case), extent, as_json)
+    if as_json:
+        print_json(result)
+
+
+def train_now(use_case: UseCase, extent: Extent, quiet: bool) -> dict[str, Any]:
+    """Trains with progress, waits until the service has taken a promoted version over, and shows the metrics."""
+    from models import flow
+
+    settings = get_settings()
+    with progress(f"training {use_case.slug}", quiet=quiet) as report:
+        result = flow.train_and_promote(use_case, settings, extent, on_step=report)
+        if result["promoted"]:
+            report(_await_service(result["version"]))
+    if not quiet:
+        _print_evaluation(use_case, result["run_id"], result["version"])
+    return result
+
+
+def _await_service(version: int) -> str:
+    from models.serving import client
+
+    settings = get_settings()
+    try:
+        client.wait_until_served(settings, version, SWAP_TIMEOUT_S if _is_up() else 0.0)
+    except SourceError as error:
+        return f"the service does not serve it yet: {error}"
+    return f"the service answers with version {version}"
+
+
+def _is_up() -> bool:
+    from headwater.stack import control
+
+    return any(service.name == "serving" for service in control.status())
+
+
+def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
+    """Show the champion: its version, its metrics over all and by entity, and the baselines beside it.
+
+    Example: headwater models show flood --json
+    """
+    from models import selection, tracking
+
+    found, settings = get_use_case(use_case), get_settings()
+    champion = tracking.alias_version(found, settings, tracking.CHAMPION)
+    if champion is None:
+        raise NotFoundError(f"{use_case} has no champion yet; train one: headwater train {use_case}.")
+    run_id = champion.tags["training_run"]
+    if as_json:
+        report = selection.evaluation_of(settings, run_id)
+        print_json({"use_case": use_case, "version": int(champion.version), "tags": champion.tags, **report})
+        return
+    _print_evaluation(found, run_id, int(champion.version))
+
+
+def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
+    from models import selection
+
+    report = selection.evaluation_of(get_settings(), run_id)
+    snapshot, ours = report["snapshot"], report["challenger"]
+    sides = {f"version {version}": ours, **report["baselines"]}
+    names = list(ours["overall"])
+    out.print(
+        f"\n[bold]{use_case.title}[/bold], version {version} ({report['candidate']}): trained on "
+        f"{snapshot['first_day']} up to {snapshot['cutoff']}, measured from there to {snapshot['last_day']}"
+    )
+    rows = [(name, *(side["overall"][name] for side in sides.values())) for name in names]
+    out.print(table("Over all", ("metric", *sides), rows))
+    metric = use_case.gate.metric
+    entities = [
+        (entity, *(side["by_entity"][entity][metric] for side in sides.values()), int(found["rows"]))
+        for entity, found in ours["by_entity"].items()
+    ]
+    out.print(table(f"{metric} by {use_case.entity}", (use_case.entity, *sides, "rows"), entities))
+    out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
+              + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
+
+
+Entity = Annotated[str, typer.Option("--site", "--entity", help="The entity to predict for, such as a site number.")]
+Day = Annotated[str | None, typer.Option("--date", metavar="DAY", help="Day of the features; by default, the newest.")]
+
+
+def predict(use_case: UseCaseName, entity: Entity, day: Day = None, as_json: AsJson = False) -> None:
+    """Ask the prediction service for one prediction, over HTTP.
+
+    Example: headwater predict flood --site 99000020 --date 2026-03-01
+    """
+    answer = ask(get_use_case(use_case), entity, day)
+    if as_json:
+        print_json(answer)
+        return
+    out.print(table(f"{use_case}: {entity}", ("", ""), answer.items()))
+
+
+def ask(use_case: UseCase, entity: str, day: str | None) -> dict[str, Any]:
+    """One prediction of the champion; waits while the service is still taking a new champion over."""
+    from models.serving import champion, client
+
+    settings = get_settings()
+    promoted = champion.current_champion(settings, use_case)
+    if promoted is None:
+        raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
+    if day is not None:
+        parse_day(day)
+    if _is_up():
+        client.wait_until_served(settings, promoted.version, SWAP_TIMEOUT_S)
+    return client.predict(settings, use_case, entity, day)
+
+
+def drift(
+    use_case: UseCaseName,
+    day: Annotated[str | None, typer.Option("--date", metavar="DAY", help="Last day of the window.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the drift report of a window; or, without a day, show the newest, making it where there is none.
+
+    Example: headwater report drift flood --date 2026-03-01
+    """
+    from models import drift as drifting
+
+    found, settings = get_use_case(use_case), get_settings()
+    if day is None:
+        try:
+            summary = drifting.newest(found, settings)
+        except NotFoundError:
+            day = str(_last_day(found))
+    if day is not None:
+        with progress(f"drift report of {use_case} {day}", quiet=as_json):
+            summary = drifting.report(found, Window.parse(day), settings)
+    if as_json:
+        print_json(summary)
+        return
+    print_drift(summary)
+
+
+def _last_day(use_case: UseCase) -> date:
+    from pipelines import database
+
+    sql = f"select max({use_case.day_column}) as day from {use_case.feature_table}"
+    day: date | None = database.query(get_settings().require_database(), sql)[0]["day"]
+    if day is None:
+        raise NotFoundError(
+            f"{use_case.slug} has no features yet; bring history in: headwater bootstrap {use_case.slug}."
+        )
+    return day
+
+
+def print_drift(summary: dict[str, Any]) -> None:
+    """The verdict and where the report is."""
+    drifted = ", ".join(summary["drifted"]) or "none"
+    out.print(f"Window {summary['window']}: {summary['rows']} rows against {summary['reference_rows']} of training")
+    out.print(f"Drifted columns ({summary['share']:.0%}): {drifted}")
+    out.print("Report: ", summary["report"], sep="", soft_wrap=True)
+    err.print("In MLflow: ", summary["link"], sep="", soft_wrap=True)

@@ -1,0 +1,59 @@
+"""What the command line prints: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON; days and times as ISO text."""
+    out.print_json(json.dumps(value, default=str))
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """A table; numbers to the right with three digits behind the point, a dash where there is nothing."""
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    lines = [list(row) for row in rows]
+    for at, column in enumerate(columns):
+        numeric = bool(lines) and all(isinstance(line[at], int | float | None) for line in lines)
+        drawn.add_column(column, justify="right" if numeric else "left")
+    for line in lines:
+        drawn.add_row(*(escape(cell(value)) for value in line))
+    return drawn
+
+
+def cell(value: Any) -> str:
+    """One value as text."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A spinner while something long runs; what it reports is printed with the seconds since the report before."""
+    if quiet:
+        yield lambda said: None
+        return
+    began = last = time.monotonic()
+
+    def report(said: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        err.print(f"[dim]{now - last:7.1f} s[/dim]  {escape(said)}")
+        last = now
+
+    with err.status(what):
+        yield report
+    err.print(f"[dim]{time.monotonic() - began:7.1f} s[/dim]  [green]done:[/green] {what}")

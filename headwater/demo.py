@@ -1,0 +1,182 @@
+"""The demo: the main job from end to end. Everything it does can be done by hand with the other commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from headwater.stack.airflow import Airflow
+from pipelines.errors import NotFoundError, StackError
+from pipelines.registry import get_use_case
+from pipelines.settings import get_settings
+from pipelines.spec import UseCase
+from pipelines.window import Window, parse_day
+
+Report = Callable[[str], None]
+SHAPES = ("ingest", "train", "score")
+RUN_TIMEOUT_S = 600.0
+PAUSE_S = 0.7
+
+
+def run(report: Report) -> dict[str, Any]:
+    """Runs the demo and gives what it found: prediction, model, drift, links and login.
+
+    Raises:
+        StackError: a service does not start, or a DAG run fails; the failed task is named.
+    """
+    from headwater.commands.models import ask
+    from headwater.stack import control
+    from models import drift
+
+    use_case = get_use_case("flood")
+    control.up(report)
+    settings = get_settings()
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    _bring_history(use_case, yesterday - timedelta(days=1), report)
+    with Airflow() as airflow:
+        airflow.wait_for_dags({use_case.dag_id(shape) for shape in SHAPES})
+        _train(airflow, use_case, report)
+        _ingest_and_score(airflow, use_case, yesterday, report)
+    site = _most_at_risk(use_case, yesterday)
+    answer = ask(use_case, site, str(yesterday))
+    report(f"the service answered for {site}")
+    return {
+        "prediction": answer,
+        "model": _model(use_case),
+        "drift": drift.newest(use_case, settings),
+        "links": {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url},
+        "login": _login(),
+    }
+
+
+def _bring_history(use_case: UseCase, until: date, report: Report) -> None:
+    """All days since the use case's first, where they are not there yet."""
+    from headwater.commands.data import said_of
+    from pipelines import database, steps
+
+    settings = get_settings()
+    url = settings.require_database()
+    newest = None
+    if database.query(url, "select to_regclass(%s) as found", (use_case.feature_table,))[0]["found"]:
+        newest = database.query(url, f"select max({use_case.day_column}) as day from {use_case.feature_table}")[0][
+            "day"
+        ]
+    if newest is not None and newest >= until:
+        report(f"history is there up to {newest}")
+        return
+    start = newest + timedelta(days=1) if newest else parse_day(use_case.history_start)
+    steps.run(use_case, Window(start, until), settings=settings, on_step=lambda *ended: report(said_of(*ended)))
+
+
+def _train(airflow: Airflow, use_case: UseCase, report: Report) -> None:
+    """Triggers a training where there is no champion that has seen all sites."""
+    from models import tracking
+    from models.snapshot import Snapshot
+
+    airflow.unpause(use_case.dag_id("train"))
+    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
+    if champion is not None and Snapshot.from_tags(champion.tags).scope == "all":
+        report(f"version {champion.version} is champion")
+        return
+    dag_id = use_case.dag_id("train")
+    _await(airflow, dag_id, airflow.trigger(dag_id), report)
+
+
+def _ingest_and_score(airflow: Airflow, use_case: UseCase, day: date, report: Report) -> None:
+    """Triggers the ingest of a day; the features that it publishes make the scheduler start the scoring."""
+    ingest, score = use_case.dag_id("ingest"), use_case.dag_id("score")
+    airflow.unpause(score)
+    airflow.unpause(ingest)
+    before = {run["dag_run_id"] for run in _runs(airflow, score, day)}
+    _await(airflow, ingest, airflow.trigger(ingest, partition_key=str(day)), report)
+    until = time.monotonic() + 60
+    while not (started := [run for run in _runs(airflow, score, day) if run["dag_run_id"] not in before]):
+        if time.monotonic() > until:
+            raise StackError(f"The features of {day} are published, but Airflow started no run of {score}.")
+        time.sleep(PAUSE_S)
+    _await(airflow, score, started[0]["dag_run_id"], report)
+
+
+def _runs(airflow: Airflow, dag_id: str, day: date) -> list[dict[str, Any]]:
+    runs = airflow.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 50, "order_by": "-run_after"})["dag_runs"]
+    return [run for run in runs if run["partition_key"] == str(day)]
+
+
+def _await(airflow: Airflow, dag_id: str, run_id: str, report: Report) -> None:
+    """Waits for a run to end, telling of each task that does."""
+    told: set[tuple[str, int]] = set()
+    until = time.monotonic() + RUN_TIMEOUT_S
+    while True:
+        state = airflow.dag_run(dag_id, run_id)["state"]
+        for task in airflow.task_instances(dag_id, run_id):
+            key = (task["task_id"], task["map_index"])
+            if key not in told and task["state"] in {"success", "failed", "upstream_failed", "skipped"}:
+                told.add(key)
+                name = task["task_id"] + (f"[{task['map_index']}]" if task["map_index"] >= 0 else "")
+                report(f"{dag_id} {name}: {task['state']}")
+        if state == "success":
+            return
+        if state == "failed" or time.monotonic() > until:
+            raise StackError(
+                f"The run {run_id} of {dag_id} {'failed' if state == 'failed' else 'takes too long'}; see its log at "
+                f"{get_settings().airflow_url}/dags/{dag_id}/runs/{run_id}. The stack keeps running."
+            )
+        time.sleep(PAUSE_S)
+
+
+def _most_at_risk(use_case: UseCase, day: date) -> str:
+    from models import score
+
+    answers = [row for row in score.latest(get_settings().require_database(), use_case) if row["day"] == day]
+    if not answers:
+        raise NotFoundError(f"There is no prediction of {use_case.slug} for {day}.")
+    output = list(answers[0]["outputs"])[-1]
+    return str(max(answers, key=lambda row: row["outputs"][output])["entity"])
+
+
+def _model(use_case: UseCase) -> dict[str, Any]:
+    from models import selection, tracking
+
+    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
+    if champion is None:
+        raise NotFoundError(f"{use_case.slug} has no champion; the training run did not promote one.")
+    report = selection.evaluation_of(get_settings(), champion.tags["training_run"])
+    baselines = {name: found["overall"] for name, found in report["baselines"].items()}
+    return {
+        "version": int(champion.version),
+        "candidate": report["candidate"],
+        "cutoff": report["snapshot"]["cutoff"],
+        "metrics": report["challenger"]["overall"],
+        "baselines": baselines,
+    }
+
+
+def _login() -> dict[str, str]:
+    from headwater.stack.airflow_env import ADMIN
+    from headwater.stack.config import admin_password
+
+    return {"user": ADMIN, "password": admin_password(get_settings().home)}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints what `run` found."""
+    from headwater.commands.models import print_drift
+    from headwater.console import out, table
+
+    model = result["model"]
+    sides = {f"version {model['version']}": model["metrics"], **model["baselines"]}
+    out.print()
+    out.print(table("Forecast for tomorrow, from the service", ("", ""), result["prediction"].items()))
+    out.print()
+    title = f"Model version {model['version']} ({model['candidate']}) on the days from {model['cutoff']}"
+    rows = [(name, *(side[name] for side in sides.values())) for name in model["metrics"]]
+    out.print(table(title, ("metric", *sides), rows))
+    out.print("\n[bold]Drift[/bold]")
+    print_drift(result["drift"])
+    out.print()
+    out.print(table("Pages", ("", ""), result["links"].items()))
+    login = result["login"]
+    out.print(f"Airflow's login: {login['user']} / {login['password']}", soft_wrap=True)
+    out.print("The stack stays up; stop it with: make down")

@@ -1,0 +1,112 @@
+"""The databases in the local Postgres: made, and brought to the installed versions of their programs.
+
+`python -m headwater.stack.databases airflow|mlflow` is what the supervisor runs before the services that need
+them. Everything here may be run again at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from headwater.stack.postgres import DATABASES, Cluster
+from pipelines.errors import StackError
+from pipelines.settings import get_settings
+
+PACKAGES = {"airflow": "apache-airflow", "mlflow": "mlflow"}
+ARTIFACT_ROOT = "mlflow-artifacts:/"
+"""Clients send and fetch artifacts through MLflow's server."""
+
+
+@contextmanager
+def _cursor(url: str) -> Iterator[Any]:
+    with closing(psycopg2.connect(url, connect_timeout=5)) as connection:
+        connection.autocommit = True  # CREATE DATABASE refuses to run in a transaction
+        with connection.cursor() as cursor:
+            yield cursor
+
+
+def create_databases(cluster: Cluster, port: int) -> None:
+    """Make the databases, each owned by a login role of its own name; what exists keeps its content."""
+    with _cursor(cluster.url("postgres", port)) as cursor:
+        for name in DATABASES:
+            _create_database(cursor, name, cluster.passwords[name])
+        # Airflow commits every heartbeat. Losing its last half second in a power failure costs it a task
+        # that runs again; the warehouse and the model registry keep waiting for the disk.
+        cursor.execute("ALTER ROLE airflow SET synchronous_commit = off")
+
+
+def _create_database(cursor: Any, name: str, password: str) -> None:
+    names = {"name": sql.Identifier(name), "password": sql.Literal(password)}
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
+    verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
+    cursor.execute(sql.SQL("{verb} ROLE {name} LOGIN PASSWORD {password}").format(verb=verb, **names))
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+    if not cursor.fetchone():
+        cursor.execute(sql.SQL("CREATE DATABASE {name} OWNER {name}").format(**names))
+        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {name} FROM PUBLIC").format(**names))
+
+
+def is_migrated(cluster: Cluster, port: int, name: str) -> bool:
+    """Whether the database of Airflow or MLflow is of the installed version.
+
+    The version is kept as the database's comment, because asking the programs takes each 5 seconds.
+    """
+    return _version(cluster, port, name) == version(PACKAGES[name])
+
+
+def _version(cluster: Cluster, port: int, name: str) -> str | None:
+    with _cursor(cluster.url(name, port)) as cursor:
+        cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,))
+        found: str | None = cursor.fetchone()[0]
+        return found
+
+
+def migrate(cluster: Cluster, port: int, name: str) -> None:
+    """Bring the database of Airflow or MLflow to the installed version.
+
+    Raises:
+        StackError: the program's own migration failed; its output is in the log.
+    """
+    url = cluster.url(name, port)
+    if name == "airflow":
+        _run("airflow", "db", "migrate")
+    elif _version(cluster, port, name) is None:
+        _fill_mlflow(url)
+    else:
+        _run("mlflow", "db", "upgrade", url)
+    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    with _cursor(url) as cursor:
+        cursor.execute(comment.format(sql.Identifier(name), sql.Literal(version(PACKAGES[name]))))
+
+
+def _fill_mlflow(url: str) -> None:
+    """Make MLflow's tables; `mlflow db upgrade` cannot do that in an empty database."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(url, ARTIFACT_ROOT)
+
+
+def _run(program: str, *arguments: str) -> None:
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise StackError(f"`{program} {' '.join(arguments[:2])}` ended with {code}; its output is above.")
+
+
+def main(name: str) -> None:
+    """Migrate one database in the local Postgres on the environment's PORT_POSTGRES."""
+    migrate(Cluster(get_settings().home), int(os.environ["PORT_POSTGRES"]), name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

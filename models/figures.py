@@ -1,0 +1,40 @@
+"""The pictures that go with a trained version: the use case's own, and the importances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.evaluate import importances
+from pipelines import registry
+from pipelines.spec import UseCase
+
+
+def draw(use_case: UseCase, model: Any, holdout: pd.DataFrame, forecast: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes the pictures as PNG files and the importances as CSV; gives their paths."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    paths = []
+    for name, figure in registry.part(use_case, "model").figures(holdout, forecast).items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
+    raised = importances(use_case, model, holdout)
+    paths.append(folder / "importances.csv")
+    raised.rename("rmse_increase").rename_axis("feature").to_csv(paths[-1])
+    paths.append(folder / "importances.png")
+    _bars(raised.head(15)).savefig(paths[-1], dpi=110, bbox_inches="tight")
+    return paths
+
+
+def _bars(values: pd.Series) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5))
+    axes = figure.subplots()
+    axes.barh(list(values.index)[::-1], values.to_numpy()[::-1], color="#2a6f97")
+    axes.set_xlabel("rise of the RMSE when the feature is shuffled")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,44 @@
+"""The whole training in one call, for the command line; in Airflow each of its steps is a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from models import promotion, selection, train
+from models.snapshot import EVERYTHING, Extent
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+
+
+def train_and_promote(
+    use_case: UseCase,
+    settings: Settings,
+    extent: Extent = EVERYTHING,
+    actor: str = "command line",
+    on_step: Callable[[str], None] = lambda said: None,
+) -> dict[str, Any]:
+    """Snapshot, candidates, selection, gate; a version that passes is packaged, smoke-tested and promoted.
+
+    Returns:
+        What `selection.select` gives, and `promoted`.
+
+    Raises:
+        ModelError: too few rows, or a step failed; the present champion stays.
+    """
+    training = train.start(use_case, settings, extent)
+    snapshot = training["snapshot"]
+    on_step(f"snapshot {snapshot['version']}: {snapshot['rows']} rows, hold-out from {snapshot['cutoff']}")
+    trained = []
+    for name in train.candidate_names(use_case):
+        trained.append(train.train_candidate(use_case, training, name, settings))
+        on_step(f"trained {name}: {trained[-1]['score']:.3f} on held-out blocks of its training part")
+    selected = selection.select(use_case, training, trained, settings)
+    on_step(f"version {selected['version']} ({selected['name']}): {selected['verdict']}")
+    if not selected["passed"]:
+        return {**selected, "promoted": False}
+    packaged = promotion.package(use_case, training, selected, settings)
+    on_step(f"built {packaged['bento']}; it answers as its model does")
+    promotion.promote(use_case, training, selected, packaged, actor, settings)
+    on_step(f"version {selected['version']} is champion")
+    return {**selected, "promoted": True}

@@ -1,0 +1,108 @@
+"""Batch predictions: the champion's answer for every entity and day of a window, and labels as they mature."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pandas as pd
+from psycopg2.extras import execute_values
+
+from models import tracking
+from models.promotion import download_model
+from models.serving.card import file_sha256
+from models.snapshot import features
+from pipelines import database, ledger, registry
+from pipelines.errors import ModelError, NotFoundError
+from pipelines.settings import Settings, get_settings
+from pipelines.spec import UseCase
+from pipelines.window import Window
+
+CHANNEL = "batch"
+
+
+def load_champion(use_case: UseCase, settings: Settings) -> tuple[Any, int]:
+    """The champion, from the registry and held against its hash; and its version.
+
+    Raises:
+        NotFoundError: there is no champion yet.
+        ModelError: its file is not the one that was promoted.
+    """
+    champion = tracking.alias_version(use_case, settings, tracking.CHAMPION)
+    if champion is None:
+        raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
+    path = download_model(settings, f"models:/{use_case.experiment}/{champion.version}")
+    if file_sha256(path) != champion.tags.get("model.sha256"):
+        raise ModelError(f"The file of {use_case.slug} version {champion.version} is not the one that was promoted.")
+    return pickle.loads(path.read_bytes()), int(champion.version)  # noqa: S301 - its hash is the promoted one
+
+
+def score(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:
+    """Predicts each row of the window's features and keeps the answers in `serving.predictions`.
+
+    Scoring a window again with the same champion replaces its answers. Labels that have come in since are
+    filled in for all earlier predictions.
+
+    Returns:
+        `predictions`, `matured` (rows) and `model_version`.
+
+    Raises:
+        NotFoundError: there is no champion yet.
+    """
+    settings = settings or get_settings()
+    url = settings.require_database()
+    with ledger.entry(url, use_case, "predictions", "score", window) as report:
+        model, version = load_champion(use_case, settings)
+        frame = database.read_frame(
+            url,
+            f"select * from {use_case.feature_table} where {use_case.day_column} "
+            f"between '{window.start}' and '{window.end}' order by 1, 2",
+        ).to_pandas()
+        rows = _rows(use_case, frame, model.predict(features(use_case, frame)), version) if len(frame) else []
+        matured = _store(url, use_case, rows)
+        report.state = "loaded" if rows else "missing"
+        report.counts = {"accepted": len(rows), "updated": matured}
+    return {"predictions": len(rows), "matured": matured, "model_version": version}
+
+
+def _rows(use_case: UseCase, frame: pd.DataFrame, outputs: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
+    known = outputs.notna().all(axis=1)
+    keys = frame.loc[known, [use_case.entity, use_case.day_column]].itertuples(index=False)
+    answers = outputs[known].to_dict("records")
+    return [
+        (use_case.slug, CHANNEL, str(entity), day, version, json.dumps(answer))
+        for (entity, day), answer in zip(keys, answers, strict=True)
+    ]
+
+
+def _store(url: str, use_case: UseCase, rows: list[tuple[Any, ...]]) -> int:
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        execute_values(
+            cursor,
+            """insert into serving.predictions as present (use_case, channel, entity, day, model_version, outputs)
+               values %s on conflict (use_case, channel, entity, day, model_version) do update
+               set outputs = excluded.outputs, predicted_at = now() where present.outputs <> excluded.outputs""",
+            rows,
+        )
+        cursor.execute(
+            f"""update serving.predictions as predictions set actual = labels.{use_case.target}
+                from {use_case.feature_table} as labels
+                where predictions.use_case = %s and predictions.entity = labels.{use_case.entity}::text
+                and predictions.day = labels.{use_case.day_column}
+                and predictions.actual is distinct from labels.{use_case.target}""",
+            (use_case.slug,),
+        )
+        return int(cursor.rowcount)
+
+
+def latest(url: str, use_case: UseCase, limit: int = 20) -> list[dict[str, Any]]:
+    """The newest batch predictions."""
+    part = registry.part(use_case, "model").OUTPUTS
+    rows = database.query(
+        url,
+        "select entity, day, model_version, outputs, actual from serving.predictions "
+        "where use_case = %s and channel = %s order by day desc, entity limit %s",
+        (use_case.slug, CHANNEL, limit),
+    )
+    return [{**row, "outputs": {name: row["outputs"][name] for name in part}} for row in rows]

@@ -1,0 +1,67 @@
+"""BentoML as child processes: their environment, where their Bentos are, and how they are ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from pipelines.settings import PREFIX, Settings
+
+
+def bento_home(settings: Settings) -> Path:
+    """BentoML's store of Bentos."""
+    return settings.home / "bentoml"
+
+
+def bento_folder(settings: Settings, tag: str) -> Path:
+    """Folder of a built Bento, by a tag such as `headwater-flood:v3`."""
+    name, _, version = tag.partition(":")
+    return bento_home(settings) / "bentos" / name / version
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment, handed on, with BentoML's settings and ours set explicitly.
+
+    A Bento's own copy of the project would else look for `var` and `.env` in its own folder.
+    """
+    bento_home(settings).mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(bento_home(settings)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        f"{PREFIX}HOME": str(settings.home),
+    }
+    if settings.database_url is not None:
+        environment[f"{PREFIX}DATABASE_URL"] = settings.database_url.get_secret_value()
+    return environment
+
+
+def end(process: subprocess.Popen[bytes], timeout_s: float = 10.0) -> None:
+    """Ends a child and all its descendants: asked first, killed after `timeout_s`.
+
+    The descendants are listed by hand because BentoML's supervisor puts its workers into sessions of their
+    own, where a signal to the child's process group does not reach them.
+    """
+    try:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _, alive = psutil.wait_procs(family, timeout=1.0)
+    for survivor in alive:
+        survivor.kill()
+    psutil.wait_procs(alive, timeout=5.0)
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """The last lines of a child's log, for an error message."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])

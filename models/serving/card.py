@@ -1,0 +1,97 @@
+"""What the prediction service must know about a model: one JSON file, written next to the model's file."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import ModelError
+
+BENTO_FOLDER = "model"
+"""Folder of a Bento's sources that holds the card and the model."""
+CARD_FILE = "card.json"
+MODEL_FILE = "model.pkl"
+
+_NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class Feature(BaseModel):
+    """One column of the model's input; a nullable one may be left out or null, and reaches the model as NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=_NAME)
+    type: Literal["float", "int", "bool", "string"]
+    nullable: bool = False
+
+
+class ServingCard(BaseModel):
+    """The served model: where it comes from, what goes in and what comes out.
+
+    `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its
+    answer. `entity` and `day` are the keys of `feature_table`, a qualified name such as `flood.features`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use_case: str = Field(pattern=_NAME)
+    version: int = Field(ge=1)
+    run_id: str
+    entity: str = Field(pattern=_NAME)
+    entity_type: Literal["string", "int"] = "string"
+    day: str = Field(pattern=_NAME)
+    feature_table: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    features: tuple[Feature, ...] = Field(min_length=1)
+    outputs: tuple[str, ...] = Field(min_length=1)
+    title: str
+    doc: str
+    model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    created_at: datetime
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        for kind, names in (("feature", self.feature_names), ("output", list(self.outputs))):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"the {kind} {twice[0]} is declared twice")
+        if clash := {self.entity, self.day} & set(self.outputs):
+            raise ValueError(f"the output {min(clash)} has the name of a key")
+        return self
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in the model's order."""
+        return [feature.name for feature in self.features]
+
+    def write(self, folder: Path) -> Path:
+        """Writes the card as `card.json` into the folder and gives its path."""
+        path = folder / CARD_FILE
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return path
+
+
+def read_card(folder: Path) -> ServingCard:
+    """The card in that folder.
+
+    Raises:
+        ModelError: there is none, or it is not a card.
+    """
+    path = folder / CARD_FILE
+    try:
+        return ServingCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"There is no serving card at {path}; the Bento is built by models.serving.package.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise ModelError(f"The serving card {path} cannot be used: {where}: {first['msg']}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,115 @@
+"""Packages a model as a Bento: the service, the sources it needs, the card and the model in one folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from models.serving.bento import bento_folder, bento_home, child_environment, last_lines
+from models.serving.card import BENTO_FOLDER, MODEL_FILE, ServingCard, file_sha256, read_card
+from models.serving.smoke import smoke_test
+from pipelines.errors import ModelError
+from pipelines.settings import PROJECT, Settings, get_settings
+from pipelines.spec import UseCase
+
+__all__ = ["build_bento", "smoke_test"]
+
+REQUIREMENTS = "requirements/serving.txt"
+SERVICE_MODULES = (
+    "__init__.py",
+    "serving/__init__.py",
+    "serving/app.py",
+    "serving/card.py",
+    "serving/lookup.py",
+    "serving/schema.py",
+    "serving/service.py",
+)
+"""What the service imports of `models`; a missing one fails the build, which imports the service."""
+
+logger = logging.getLogger(__name__)
+
+
+def build_bento(use_case: UseCase, model_file: Path, card: ServingCard, *, settings: Settings | None = None) -> str:
+    """Builds the Bento of a model version and gives its tag, such as `headwater-flood:v3`.
+
+    Building the same version of the same model again changes nothing.
+
+    Raises:
+        ModelError: the file is not the card's model, the version was built from another model, or BentoML
+            refuses (its last lines are in the message).
+    """
+    settings = settings or get_settings()
+    if card.use_case != use_case.slug:
+        raise ModelError(f"The card is for {card.use_case}, not for {use_case.slug}.")
+    if (found := file_sha256(model_file)) != card.model_sha256:
+        raise ModelError(f"{model_file} has the hash {found}, but its card says {card.model_sha256}.")
+    tag = f"{use_case.bento}:v{card.version}"
+    if _is_built(bento_folder(settings, tag), tag, card):
+        logger.info("%s is already built from the same model.", tag)
+        return tag
+    with tempfile.TemporaryDirectory(prefix="headwater-bento-") as name:
+        folder = Path(name)
+        _assemble(folder, use_case, model_file, card)
+        _build(folder, tag, settings)
+    logger.info("Built %s.", tag)
+    return tag
+
+
+def _is_built(bento: Path, tag: str, card: ServingCard) -> bool:
+    if not bento.exists():
+        return False
+    built = read_card(bento / "src" / BENTO_FOLDER)
+    if built.model_sha256 != card.model_sha256:
+        raise ModelError(
+            f"{tag} was built from another model ({built.model_sha256[:12]}, not {card.model_sha256[:12]}); "
+            "a version is never replaced, so register the model as a new one."
+        )
+    return True
+
+
+def _assemble(folder: Path, use_case: UseCase, model_file: Path, card: ServingCard) -> None:
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "pipelines", folder / "pipelines", ignore=ignore)
+    (folder / "models" / "serving").mkdir(parents=True)
+    for module in SERVICE_MODULES:
+        shutil.copy(PROJECT / "models" / module, folder / "models" / module)
+    (folder / REQUIREMENTS).parent.mkdir()
+    shutil.copy(PROJECT / REQUIREMENTS, folder / REQUIREMENTS)
+    (folder / BENTO_FOLDER).mkdir()
+    shutil.copy(model_file, folder / BENTO_FOLDER / MODEL_FILE)
+    card.write(folder / BENTO_FOLDER)
+    bentofile = {
+        "service": "models.serving.service:Predictions",
+        "name": use_case.bento,
+        "description": f"# {card.title}, version {card.version}\n\n{card.doc}",
+        "labels": {"use_case": card.use_case, "run_id": card.run_id},
+        "include": ["*"],
+        # The requirements are a lock already; locking them again would ask the package index.
+        "python": {"requirements_txt": REQUIREMENTS, "lock_packages": False, "pack_git_packages": False},
+    }
+    # JSON is YAML.
+    (folder / "bentofile.yaml").write_text(json.dumps(bentofile, indent=2), encoding="utf-8")
+
+
+def _build(folder: Path, tag: str, settings: Settings) -> None:
+    """Runs `bentoml build`.
+
+    In a process of its own: BentoML imports the service to build it, and in this process `models` is the
+    project's, which has no card, not the build folder's.
+    """
+    logs = bento_home(settings) / "logs"
+    environment = child_environment(settings)
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"build-{tag.replace(':', '-')}.log"
+    command = [sys.executable, "-m", "bentoml", "build", "--version", tag.partition(":")[2], "--output", "tag"]
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=300, check=False
+        )
+    if done.returncode != 0:
+        raise ModelError(f"BentoML could not build {tag}; the end of {log}:\n{last_lines(log)}")

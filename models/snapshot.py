@@ -1,0 +1,171 @@
+"""The training snapshot: the feature rows of one training as a version of a Delta table, and its split in time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date, timedelta
+from typing import Any, Self
+
+import pandas as pd
+import polars as pl
+
+from pipelines import database, lake, registry
+from pipelines.errors import ModelError, TooFewRowsError
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+
+LEAST_ROWS = 100
+_TAG = "snapshot."
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which rows a training used. Small enough to pass between tasks; the rows themselves stay in the lake.
+
+    Rows before `cutoff` less the gap are trained on, rows from `cutoff` on are the hold-out.
+    """
+
+    use_case: str
+    version: int
+    rows: int
+    sha256: str
+    first_day: str
+    last_day: str
+    cutoff: str
+    gap_days: int
+    scope: str
+    """`all` the entities that there were, or `some` of them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for an XCom or MLflow tags."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From `to_dict`."""
+        return cls(**values)
+
+    def to_tags(self) -> dict[str, str]:
+        """As tags of an MLflow run or model version."""
+        return {f"{_TAG}{name}": str(value) for name, value in self.to_dict().items()}
+
+    @classmethod
+    def from_tags(cls, tags: dict[str, str]) -> Self:
+        """From `to_tags`, among other tags."""
+        values: dict[str, Any] = {field.name: tags[_TAG + field.name] for field in fields(cls)}
+        for name in ("version", "rows", "gap_days"):
+            values[name] = int(values[name])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Which rows a training may use.
+
+    `cutoff` is the first day of the hold-out. Without one it is `customary_cutoff`, or `holdout_days` before the last
+    day, where that leaves enough on both sides; else it parts the rows three to one. `until` is the last day that may
+    be used, by default the newest; `entities` are those to train on and to measure with, by default all.
+    """
+
+    cutoff: date | None = None
+    customary_cutoff: date | None = None
+    until: date | None = None
+    entities: Sequence[str] | None = None
+
+
+EVERYTHING = Extent()
+
+
+def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> Snapshot:
+    """Keeps the usable feature rows as a new version of the snapshot table.
+
+    Raises:
+        TooFewRowsError: too few rows, or too few on one side of the cut-off.
+    """
+    frame = _usable_rows(use_case, settings, extent)
+    if frame.height < LEAST_ROWS:
+        raise TooFewRowsError(
+            f"{use_case.slug} has {frame.height} rows with a label, and training needs {LEAST_ROWS}; bring history "
+            f"first: headwater bootstrap {use_case.slug}."
+        )
+    days = frame.get_column(use_case.day_column)
+    cutoff = extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
+    _, version = lake.write_snapshot(settings.lake, use_case, frame)
+    snapshot = Snapshot(
+        use_case=use_case.slug,
+        version=version,
+        rows=frame.height,
+        sha256=_hash(frame),
+        first_day=str(days.min()),
+        last_day=str(days.max()),
+        cutoff=str(cutoff),
+        gap_days=use_case.gap_days,
+        scope="all" if extent.entities is None else "some",
+    )
+    train, holdout = split(snapshot, use_case, frame.to_pandas())
+    if min(len(train), len(holdout)) < LEAST_ROWS:
+        raise TooFewRowsError(
+            f"The cut-off {cutoff} leaves {len(train)} rows to train on and {len(holdout)} to measure with; each side "
+            f"needs {LEAST_ROWS}. The rows span {snapshot.first_day} to {snapshot.last_day}: "
+            "choose another with --cutoff."
+        )
+    return snapshot
+
+
+def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent) -> pl.DataFrame:
+    frame = database.read_frame(settings.require_database(), f"select * from {use_case.feature_table}")
+    # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
+    frame = frame.sort(use_case.day_column, use_case.entity)
+    if extent.until is not None:
+        frame = frame.filter(pl.col(use_case.day_column) <= extent.until)
+    if extent.entities is not None:
+        frame = frame.filter(pl.col(use_case.entity).is_in(list(extent.entities)))
+    usable = registry.part(use_case, "model").usable(frame.to_pandas())
+    return frame.filter(pl.Series(usable.to_numpy()))
+
+
+def _default_cutoff(days: pl.Series, use_case: UseCase, customary: date | None) -> date:
+    last = days.max()
+    assert isinstance(last, date)  # noqa: S101 - for the type checker
+    cutoff = customary or last - timedelta(days=use_case.holdout_days)
+    before = int((days < cutoff).sum())
+    if min(before, days.len() - before) >= max(LEAST_ROWS, days.len() // 20) and before >= days.len() // 4:
+        return cutoff
+    found = days.sort()[days.len() * 3 // 4]
+    assert isinstance(found, date)  # noqa: S101 - for the type checker
+    return found
+
+
+def _hash(frame: pl.DataFrame) -> str:
+    """A hash of the values that does not depend on how a file lays them out."""
+    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+
+
+def read(use_case: UseCase, snapshot: Snapshot, settings: Settings) -> pd.DataFrame:
+    """The snapshot's rows, in the order of time.
+
+    Raises:
+        ModelError: the rows in the lake are not those that the snapshot names.
+    """
+    frame = lake.read_snapshot(settings.lake, use_case, snapshot.version)
+    frame = frame.sort(use_case.day_column, use_case.entity)
+    if _hash(frame) != snapshot.sha256:
+        raise ModelError(
+            f"Training snapshot {snapshot.version} of {use_case.slug} has changed since it was taken; take a new one."
+        )
+    return frame.to_pandas()
+
+
+def split(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to train on and the hold-out. The gap keeps every label of the former before the cut-off."""
+    days = pd.to_datetime(frame[use_case.day_column])
+    cutoff = pd.Timestamp(snapshot.cutoff)
+    return frame[days < cutoff - pd.Timedelta(days=snapshot.gap_days)], frame[days >= cutoff]
+
+
+def features(use_case: UseCase, frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a model may see."""
+    hidden = {use_case.entity, use_case.day_column, *use_case.labels, *use_case.notes}
+    return frame[[name for name in frame.columns if name not in hidden]]

@@ -1,0 +1,93 @@
+"""MLflow: where runs are logged and models are registered."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from pipelines.errors import ModelError
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def client(settings: Settings) -> MlflowClient:
+    """A client of the tracking server, which `mlflow`'s own functions use too from then on.
+
+    Raises:
+        ModelError: the tracking server cannot be reached.
+    """
+    _require_server(settings.mlflow_url)
+    # Only through the environment can MLflow be told to report no usage, and to keep its links and progress bars
+    # out of our output
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    # It warns of pickle at each model; ours are only loaded when their hash is the promoted one
+    logging.getLogger("mlflow.sklearn").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(settings.mlflow_url)
+    return mlflow.MlflowClient()
+
+
+@cache
+def _require_server(url: str) -> None:
+    """Asks once a process: MLflow's own client would try for minutes before it says anything."""
+    try:
+        httpx.get(f"{url}/health", timeout=20, trust_env=not url.startswith("http://127.")).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ModelError(f"MLflow at {url} cannot be reached ({error}); start it with `headwater up`.") from error
+
+
+def experiment(use_case: UseCase, settings: Settings) -> str:
+    """Id of the use case's experiment, made where it is missing.
+
+    Raises:
+        ModelError: the tracking server cannot be reached.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client(settings)
+    try:
+        found: str = mlflow.set_experiment(use_case.experiment).experiment_id
+    except MlflowException as error:
+        raise ModelError(
+            f"MLflow at {settings.mlflow_url} cannot be used: {error}. Start it with `headwater up`."
+        ) from error
+    return found
+
+
+def run_link(settings: Settings, experiment_id: str, run_id: str) -> str:
+    """Address of a run's page."""
+    return f"{settings.mlflow_url}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def alias_version(use_case: UseCase, settings: Settings, alias: str) -> Any | None:
+    """The registered version that holds an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client(settings).get_model_version_by_alias(use_case.experiment, alias)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise ModelError(
+            f"MLflow at {settings.mlflow_url} cannot be used: {error}. Start it with `headwater up`."
+        ) from error
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics that MLflow can take: those that are numbers."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,107 @@
+"""Training: a snapshot, and candidates fitted on it and measured on one hold-out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+
+from models import evaluate, tracking
+from models.snapshot import EVERYTHING, Extent, Snapshot, features, read, split, take
+from pipelines import registry
+from pipelines.ledger import code_version
+from pipelines.settings import Settings, get_settings
+from pipelines.spec import UseCase
+
+SEED = 0
+
+
+def candidate_names(use_case: UseCase) -> list[str]:
+    """Names of the models that compete."""
+    return list(registry.part(use_case, "model").candidates(SEED))
+
+
+def start(
+    use_case: UseCase,
+    settings: Settings | None = None,
+    extent: Extent = EVERYTHING,
+    tags: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Takes the snapshot and opens the parent run.
+
+    Returns:
+        `snapshot` (as `Snapshot.to_dict`), `run_id` and `experiment_id` of the parent run.
+
+    Raises:
+        ModelError: too few rows, or MLflow cannot be reached.
+    """
+    settings = settings or get_settings()
+    snapshot = take(use_case, settings, extent)
+    experiment_id = tracking.experiment(use_case, settings)
+    name = f"{use_case.slug} up to {snapshot.last_day}"
+    run = tracking.client(settings).create_run(experiment_id, run_name=name, tags=_tags(snapshot) | (tags or {}))
+    return {"snapshot": snapshot.to_dict(), "run_id": run.info.run_id, "experiment_id": experiment_id}
+
+
+def _tags(snapshot: Snapshot) -> dict[str, str]:
+    return snapshot.to_tags() | {"commit": code_version()}
+
+
+def train_candidate(
+    use_case: UseCase, training: dict[str, Any], name: str, settings: Settings | None = None
+) -> dict[str, Any]:
+    """Fits one candidate, measures it on the hold-out and logs both as a child run.
+
+    Returns:
+        `name`, `run_id`, `model_uri` and `score`, which is from blocks of time held out of the training part; higher is
+        better.
+    """
+    import mlflow
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.pandas_dataset import from_pandas
+
+    settings = settings or get_settings()
+    snapshot = Snapshot.from_dict(training["snapshot"])
+    frame = read(use_case, snapshot, settings)
+    train, holdout = split(snapshot, use_case, frame)
+    tracking.experiment(use_case, settings)
+    model = registry.part(use_case, "model").candidates(SEED)[name]
+    tags = {"mlflow.parentRunId": training["run_id"], "candidate": name} | _tags(snapshot)
+    with mlflow.start_run(run_name=name, tags=tags) as run:
+        source = DeltaDatasetSource(
+            path=str(settings.lake / "snapshots" / use_case.slug), delta_table_version=snapshot.version
+        )
+        # The digest is the hash of all the snapshot's rows; MLflow needs only a few of them, for the schema
+        name_of = f"{use_case.slug}@{snapshot.version}"
+        dataset = from_pandas(train.head(5), source=source, name=name_of, digest=snapshot.sha256[:32])
+        mlflow.log_input(dataset, context="training")
+        mlflow.log_params({key: value for key, value in model.get_params().items() if _is_plain(value)})
+        started = time.perf_counter()
+        model.fit(features(use_case, train), train[use_case.target])
+        mlflow.log_metric("fit_seconds", time.perf_counter() - started)
+        score = registry.part(use_case, "model").selection_score(model)
+        evaluation = evaluate.measure(use_case, holdout, model.predict(features(use_case, holdout)))
+        mlflow.log_metrics({"selection_score": score} | tracking.finite(evaluation.overall))
+        info = _log_model(use_case, model, holdout)
+    return {"name": name, "run_id": run.info.run_id, "model_uri": info.model_uri, "score": score}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _log_model(use_case: UseCase, model: Any, holdout: pd.DataFrame) -> Any:
+    import mlflow
+    from mlflow.models import infer_signature
+
+    example = features(use_case, holdout.head(5))
+    return mlflow.sklearn.log_model(
+        model,
+        name="model",
+        signature=infer_signature(example, model.predict(example)),
+        # Our own estimators are not on skops' list of trusted types; what is loaded is hash-checked instead
+        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
+        # Without a list MLflow starts a process that loads the model again to find out
+        pip_requirements=["scikit-learn", "pandas", "numpy"],
+    )

@@ -1,0 +1,136 @@
+"""The warehouse: connections, queries, locks, and the tables of our own bookkeeping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import adbc_driver_postgresql.dbapi
+import polars as pl
+import psycopg2
+import psycopg2.extensions
+
+from pipelines.errors import DatabaseError
+
+OPS_DDL = """
+create schema if not exists ops;
+create table if not exists ops.ledger (
+    ledger_id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    use_case text not null,
+    dataset text not null,
+    step text not null,
+    window_start date not null,
+    window_end date not null,
+    attempt int not null,
+    state text not null,
+    received bigint, accepted bigint, quarantined bigint,
+    inserted bigint, updated bigint, unchanged bigint,
+    bytes bigint, seconds double precision, peak_memory_mb double precision,
+    content_hash text, code_version text, detail jsonb
+);
+create index if not exists ledger_window on ops.ledger (use_case, dataset, step, window_start, window_end);
+create table if not exists ops.promotions (
+    promotion_id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    use_case text not null,
+    alias text not null,
+    from_version int,
+    to_version int not null,
+    bento text,
+    actor text not null,
+    reason text not null,
+    evidence jsonb not null
+);
+create schema if not exists serving;
+create table if not exists serving.predictions (
+    use_case text not null,
+    channel text not null,
+    entity text not null,
+    day date not null,
+    model_version int not null,
+    outputs jsonb not null,
+    actual double precision,
+    predicted_at timestamptz not null default now(),
+    primary key (use_case, channel, entity, day, model_version)
+);
+"""
+
+
+@contextmanager
+def connect(url: str) -> Iterator[psycopg2.extensions.connection]:
+    """A connection whose block is one transaction: committed at its end, rolled back on an error.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached, or refused a statement.
+    """
+    try:
+        connection = psycopg2.connect(url, connect_timeout=10)
+    except psycopg2.Error as error:
+        raise DatabaseError(f"Postgres cannot be reached: {one_line(error)}. Start it with `headwater up`.") from error
+    try:
+        with connection:
+            yield connection
+    except psycopg2.Error as error:
+        raise DatabaseError(f"Postgres refused: {one_line(error)}. The old tables stand.") from error
+    finally:
+        connection.close()
+
+
+@contextmanager
+def exclusively(url: str, what: str) -> Iterator[None]:
+    """Holds a lock of that name while the block runs; whoever else wants it waits.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached.
+    """
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (what,))
+        yield
+
+
+def one_line(error: Exception) -> str:
+    """What Postgres said, on one line; ADBC puts the whole statement in front of it."""
+    said = re.sub(r"\[libpq\] Failed to execute query '.*?': (?=[A-Z]+: )", "", str(error), flags=re.DOTALL)
+    return " ".join(said.split()).rstrip(".?")
+
+
+def query(url: str, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """All rows of a statement, as dictionaries by column name."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)  # None: a % in the statement is then a %
+        if cursor.description is None:
+            return []
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def read_frame(url: str, sql: str) -> pl.DataFrame:
+    """All rows of a statement as a Polars frame, through Arrow and binary COPY.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached, or refused the statement.
+    """
+    try:
+        with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            frame = pl.from_arrow(cursor.fetch_arrow_table())
+    except adbc_driver_postgresql.dbapi.Error as error:
+        raise DatabaseError(f"Postgres cannot be read: {one_line(error)}. Is it up? See `headwater status`.") from error
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a series
+    return frame
+
+
+def ensure_ops(url: str) -> None:
+    """Creates the schemas `ops` and `serving` where they are missing."""
+    ensure(url, "ops", OPS_DDL)
+
+
+def ensure(url: str, name: str, ddl: str) -> None:
+    """Runs DDL that makes what is missing; `name` is what two that run it at once must not do together."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        # Two first tasks may come here at once, and `if not exists` is not safe against that
+        cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"ddl {name}",))
+        cursor.execute(ddl)

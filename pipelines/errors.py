@@ -1,0 +1,45 @@
+"""Every error this project raises on purpose.
+
+Each message says what was wrong, where, and what to do, so that the sentence alone is enough for whoever
+reads it on a terminal, in an Airflow log or in an HTTP answer.
+"""
+
+
+class HeadwaterError(Exception):
+    """Base of all errors that a user can act on."""
+
+
+class SettingsError(HeadwaterError):
+    """A setting is missing, unknown or has a value that cannot be used."""
+
+
+class NotFoundError(HeadwaterError):
+    """A use case, entity, window, model or report that was asked for does not exist."""
+
+
+class SourceError(HeadwaterError):
+    """An upstream cannot be reached or refuses; trying again later may help."""
+
+
+class ContractError(HeadwaterError):
+    """An answer breaks its data contract; trying again does not help, so nothing retries it."""
+
+
+class DatabaseError(HeadwaterError):
+    """Postgres cannot be reached or refused a statement."""
+
+
+class TransformError(HeadwaterError):
+    """dbt failed or skipped at least one node."""
+
+
+class ModelError(HeadwaterError):
+    """Training, evaluation, packaging or promotion cannot go on."""
+
+
+class TooFewRowsError(ModelError):
+    """There is not enough to train on or to measure with; only more data helps."""
+
+
+class StackError(HeadwaterError):
+    """A local service cannot be started, reached or stopped."""

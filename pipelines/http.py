@@ -1,0 +1,134 @@
+"""Requests to upstreams: a few tries inside one request; what still fails is retried as a task by Airflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
+
+from pipelines.errors import ContractError, SourceError
+from pipelines.settings import Settings
+from pipelines.spec import Source
+
+logger = logging.getLogger(__name__)
+USER_AGENT = "headwater/0.1 (+https://github.com/headwater-dags/headwater)"
+LONGEST_WAIT_S = 60.0
+BACKOFF = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 1)
+"""Seconds between tries where the upstream does not say: from half a second to 20, and up to one more by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One upstream answer, as received. `url` carries no key."""
+
+    url: str
+    status: int
+    body: bytes
+
+
+class _RetryableError(SourceError):
+    """A refusal that may pass: 429, 5xx, a broken connection. `wait_s` is what the upstream asked for."""
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _RetryableError) and error.wait_s is not None:
+        return min(error.wait_s, LONGEST_WAIT_S)
+    return BACKOFF(state)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """What the upstream asks to wait, in seconds; it may name a number or an HTTP date (RFC 9110, 10.2.3)."""
+    value = str(response.headers.get("Retry-After", "")).strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    wait: timedelta = until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)
+    return max(0.0, wait.total_seconds())
+
+
+class Upstream:
+    """One upstream host, live or in the sandbox. Use as a context manager."""
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        base = source.live_url if settings.sources == "live" else settings.sandbox_url + source.sandbox_path
+        self.source = source
+        self.base = base
+        self._attempts = settings.http_attempts
+        key = settings.api_keys.get(source.name)
+        self._key = key.get_secret_value() if key else None
+        # trust_env: a proxy of the site applies to the real hosts, never to the sandbox on loopback
+        self._client = httpx.Client(
+            headers={"User-Agent": USER_AGENT},
+            event_hooks={"request": [self._sign]},
+            timeout=settings.http_timeout_s,
+            follow_redirects=True,
+            trust_env=settings.sources == "live",
+        )
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path_or_url: str, params: Mapping[str, str | int] | None = None) -> Answer:
+        """The answer to one GET, after at most `HEADWATER_HTTP_ATTEMPTS` tries.
+
+        Raises:
+            SourceError: unreachable, refusing (429, 5xx, 401, 403) or cutting its answers short, on every try.
+            ContractError: the upstream calls the request itself wrong (any other 4xx).
+        """
+        url = path_or_url if path_or_url.startswith("http") else self.base + path_or_url
+        retrying = Retrying(
+            retry=retry_if_exception_type(_RetryableError),
+            stop=stop_after_attempt(self._attempts),
+            wait=_wait,
+            reraise=True,
+        )
+        return retrying(self._get_once, url, params)
+
+    def _sign(self, request: httpx.Request) -> None:
+        """The key goes to the upstream itself, never to where a link or a redirect of its answers leads."""
+        own, asked = httpx.URL(self.base), request.url
+        request.headers.pop("X-Api-Key", None)
+        if self._key and (own.scheme, own.host, own.port) == (asked.scheme, asked.host, asked.port):
+            request.headers["X-Api-Key"] = self._key
+
+    def _get_once(self, url: str, params: Mapping[str, str | int] | None) -> Answer:
+        try:
+            response = self._client.get(url, params=dict(params) if params else None)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise _RetryableError(
+                f"{self.source.name} cannot be read at {url}: {type(error).__name__}: {error}. "
+                "Check the network, or HEADWATER_SOURCES and HEADWATER_SANDBOX_URL; nothing was loaded."
+            ) from error
+        if response.status_code < 400:
+            return Answer(str(response.url), response.status_code, response.content)
+        where = f"{self.source.name} answered {response.status_code} at {response.url}"
+        said = response.text[:200].replace("\n", " ")
+        if response.status_code in (408, 429) or response.status_code >= 500:
+            logger.warning("%s: %s", where, said)
+            raise _RetryableError(f"{where}: {said}. It is retried later; nothing was loaded.", _retry_after(response))
+        if response.status_code in (401, 403):
+            raise SourceError(f"{where}: {said}. Check HEADWATER_API_KEYS__{self.source.name.upper()}.")
+        raise ContractError(f"{where}: {said}. The request no longer fits the upstream's interface.")

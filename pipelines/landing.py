@@ -1,0 +1,156 @@
+"""The landing layer: the upstream's bytes as received, under their content hash, never changed.
+
+    landing/<slug>/objects/<first two of the hash>/<sha256>
+    landing/<slug>/<dataset>/<window>/<fetched at>.json      the envelope that lists them
+
+A parser bug is mended by replaying landing, not by asking the upstream again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from pipelines.errors import NotFoundError
+from pipelines.spec import Dataset, UseCase
+from pipelines.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One answer of an upstream: its bytes, what was asked, and which parser reads it."""
+
+    body: bytes
+    request: str
+    format: str
+    context: dict[str, str]
+    """What the parser must know and the bytes do not say, such as the site that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A kind of recorded history: `find` gives the files below a path by data set, as answers received.
+
+    `cutoff` is the first day of the hold-out where the recording has a customary one.
+    """
+
+    find: Callable[[Path], dict[str, list[Received]]]
+    doc: str
+    cutoff: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LandedObject:
+    """Where the bytes of one answer are, relative to the landing folder of the use case."""
+
+    sha256: str
+    bytes: int
+    request: str
+    format: str
+    context: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What was received for one window of one data set in one fetch."""
+
+    use_case: str
+    dataset: str
+    start: str
+    end: str
+    fetched_at: str
+    version: str
+    objects: tuple[LandedObject, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its objects."""
+        return sum(item.bytes for item in self.objects)
+
+    @property
+    def content_hash(self) -> str:
+        """Hash over the hashes of its objects."""
+        return hashlib.sha256("".join(item.sha256 for item in self.objects).encode()).hexdigest()
+
+
+def _write_atomically(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two windows may land the same bytes at the same moment
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        temporary.write_bytes(body)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Landing:
+    """The landing folder of one use case."""
+
+    def __init__(self, lake: Path, use_case: UseCase) -> None:
+        self.use_case = use_case
+        self.root = lake / "landing" / use_case.slug
+
+    def _object_path(self, sha256: str) -> Path:
+        return self.root / "objects" / sha256[:2] / sha256
+
+    def _folder(self, dataset: Dataset, window: Window) -> Path:
+        return self.root / dataset.name / f"{window.start}_{window.end}"
+
+    def write(self, dataset: Dataset, window: Window, received: Sequence[Received]) -> Envelope:
+        """Keeps the answers and their envelope. An answer equal to the newest one kept adds nothing."""
+        objects = []
+        for item in received:
+            sha256 = hashlib.sha256(item.body).hexdigest()
+            if not self._object_path(sha256).exists():
+                _write_atomically(self._object_path(sha256), item.body)
+            objects.append(LandedObject(sha256, len(item.body), item.request, item.format, item.context))
+        fetched_at = datetime.now(UTC).isoformat(timespec="microseconds")
+        envelope = Envelope(
+            self.use_case.slug,
+            dataset.name,
+            str(window.start),
+            str(window.end),
+            fetched_at,
+            dataset.version,
+            tuple(objects),
+        )
+        newest = self.newest(dataset, window)
+        if newest is not None and newest.objects == envelope.objects:
+            return newest
+        name = fetched_at.replace(":", "").replace("+0000", "Z") + ".json"
+        _write_atomically(self._folder(dataset, window) / name, json.dumps(asdict(envelope), indent=1).encode())
+        return envelope
+
+    def newest(self, dataset: Dataset, window: Window) -> Envelope | None:
+        """The newest envelope of exactly that window, if there is one."""
+        paths = sorted(self._folder(dataset, window).glob("*.json"))
+        return _read_envelope(paths[-1]) if paths else None
+
+    def require(self, dataset: Dataset, window: Window) -> Envelope:
+        """The newest envelope of that window.
+
+        Raises:
+            NotFoundError: nothing was fetched for it yet.
+        """
+        envelope = self.newest(dataset, window)
+        if envelope is None:
+            raise NotFoundError(
+                f"Nothing has been fetched for {self.use_case.slug} {dataset.name} {window}; run the step fetch first."
+            )
+        return envelope
+
+    def read(self, item: LandedObject) -> bytes:
+        """The bytes of one object."""
+        return self._object_path(item.sha256).read_bytes()
+
+
+def _read_envelope(path: Path) -> Envelope:
+    raw = json.loads(path.read_bytes())
+    raw["objects"] = tuple(LandedObject(**item) for item in raw["objects"])
+    return Envelope(**raw)

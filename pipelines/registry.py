@@ -1,0 +1,52 @@
+"""Finds the use cases: every folder of `pipelines/use_cases` with a `spec.py`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from pipelines.errors import NotFoundError, SettingsError
+from pipelines.spec import UseCase
+
+USE_CASES = Path(__file__).parent / "use_cases"
+
+
+@cache
+def use_cases() -> dict[str, UseCase]:
+    """All use cases by slug, in alphabetical order.
+
+    Raises:
+        SettingsError: a `spec.py` has no `USE_CASE`, or its slug differs from its folder's name (which also
+            rules out that two use cases share a slug).
+    """
+    found: dict[str, UseCase] = {}
+    for path in sorted(USE_CASES.glob("*/spec.py")):
+        folder = path.parent.name
+        use_case = getattr(import_module(f"pipelines.use_cases.{folder}.spec"), "USE_CASE", None)
+        if not isinstance(use_case, UseCase):
+            raise SettingsError(f"{path} declares no USE_CASE; give it one: USE_CASE = UseCase(slug={folder!r}, ...).")
+        if use_case.slug != folder:
+            raise SettingsError(
+                f"{path} declares the slug {use_case.slug!r}, but its folder is {folder!r}; rename one of them."
+            )
+        found[use_case.slug] = use_case
+    return found
+
+
+def get_use_case(slug: str) -> UseCase:
+    """The use case of that slug.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    try:
+        return use_cases()[slug]
+    except KeyError:
+        raise NotFoundError(f"There is no use case {slug!r}; there is: {', '.join(use_cases())}.") from None
+
+
+def part(use_case: UseCase, name: str) -> ModuleType:
+    """The module `source` or `model` of a use case; imported on demand because it may be heavy."""
+    return import_module(f"pipelines.use_cases.{use_case.slug}.{name}")

@@ -1,0 +1,112 @@
+"""All settings, read in this one place.
+
+They come from the environment (`HEADWATER_*`), then from `.env` in the project's folder, then from the
+`stack.env` that the local stack writes into the home folder when it starts. An unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
+
+from pipelines.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parents[1]
+PREFIX = "HEADWATER_"
+
+
+class Settings(BaseSettings):
+    """Settings of the pipelines, the models, the services and the command line."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    home: Path = PROJECT / "var"
+    """Folder for everything that is written: lake, reports, logs, the local stack's state."""
+    database_url: SecretStr | None = None
+    """The warehouse, as postgresql://user:password@host:port/database."""
+    lake_url: str | None = None
+    """Folder of the lake; by default `lake` in the home folder."""
+    sources: Literal["sandbox", "live"] = "sandbox"
+    """Whether upstreams are the sandbox on this machine or the real hosts."""
+    sandbox_url: str = "http://127.0.0.1:8094"
+    api_keys: dict[str, SecretStr] = {}
+    """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
+    mlflow_url: str = "http://127.0.0.1:5000"
+    serving_url: str = "http://127.0.0.1:3000"
+    airflow_url: str = "http://127.0.0.1:8080"
+    http_timeout_s: float = Field(30.0, gt=0)
+    http_attempts: int = Field(4, ge=1)
+    """How often one request is tried before its task fails (and is retried by Airflow)."""
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return PROJECT / value.expanduser()
+
+    @property
+    def lake(self) -> Path:
+        """Root of the lake."""
+        return PROJECT / Path(self.lake_url).expanduser() if self.lake_url else self.home / "lake"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the HTML reports."""
+        return self.home / "reports"
+
+    def require_database(self) -> str:
+        """The warehouse's URL.
+
+        Raises:
+            SettingsError: none is set, and no local stack has written one.
+        """
+        if self.database_url is None:
+            raise SettingsError(
+                f"{PREFIX}DATABASE_URL is not set and no local stack is running; start one with `headwater up`."
+            )
+        return self.database_url.get_secret_value()
+
+
+def _refuse_unknown(keys: Iterable[str], where: str) -> None:
+    known = sorted(name.upper() for name in Settings.model_fields)
+    for key in keys:
+        name = key.removeprefix(PREFIX).split("__")[0]
+        if key.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else f"known are: {PREFIX}{f', {PREFIX}'.join(known)}."
+            raise SettingsError(f"Unknown setting {key} in {where}; {hint}")
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        SettingsError: a key is unknown or a value cannot be used.
+    """
+    dotenv = PROJECT / ".env"
+    home = os.environ.get(f"{PREFIX}HOME") or dotenv_values(dotenv).get(f"{PREFIX}HOME") or PROJECT / "var"
+    stack = PROJECT / Path(home).expanduser() / "stack.env"
+    _refuse_unknown(os.environ, "the environment")
+    for path in (dotenv, stack):
+        _refuse_unknown(dotenv_values(path), str(path))
+    try:
+        return Settings(_env_file=(stack, dotenv))  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = PREFIX + "__".join(str(part).upper() for part in first["loc"])
+        raise SettingsError(f"The setting {key} cannot be used: {first['msg']}.") from error
+    except UnreadableError:  # a mapping that is not JSON; its text would show the value, which may be a key
+        raise SettingsError(
+            f"The setting {PREFIX}API_KEYS cannot be used: give one key a source, as in {PREFIX}API_KEYS__USGS."
+        ) from None

@@ -1,0 +1,134 @@
+"""What a use case declares. Standard library only: parsing a DAG imports this and nothing heavier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal["string", "int", "float", "bool", "date", "timestamp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a data contract; `minimum` and `maximum` are inclusive and in `unit`."""
+
+    name: str
+    type: ColumnType
+    doc: str
+    unit: str | None = None
+    key: bool = False
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A contracted data set of one upstream: the same table in the lake and in Postgres.
+
+    `correction_days` is how far back each daily window asks again, because the upstream still revises
+    those days. `day_column` orders the rows in time; a data set without one (a master table) is small, and is
+    merged by its key.
+    """
+
+    name: str
+    source: str
+    version: str
+    columns: tuple[Column, ...]
+    day_column: str | None = "day"
+    correction_days: int = 0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the key columns, in order."""
+        return tuple(column.name for column in self.columns if column.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an upstream is: its public address, and the folder it has in the sandbox."""
+
+    name: str
+    live_url: str
+    sandbox_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a challenger must show before it may become champion, on the hold-out's `metric`.
+
+    `must_beat` names the baseline to be beaten; `may_lose` is how much worse than the champion it may be.
+    """
+
+    metric: str
+    must_beat: str
+    higher_is_better: bool = True
+    may_lose: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCase:
+    """A data set, the model on it and the promises about both. All other names derive from `slug`.
+
+    `schedule` is a cron expression in `timezone`; the run of a day works on the day before, at the site.
+    `labels` and `notes` are the feature table's columns that no model may see.
+    `memory_days` is how many days a change of one row can reach forward into the features.
+    """
+
+    slug: str
+    title: str
+    doc: str
+    owner: str
+    schedule: str
+    timezone: str
+    history_start: str
+    sources: tuple[Source, ...]
+    datasets: tuple[Dataset, ...]
+    entity: str
+    target: str
+    labels: tuple[str, ...]
+    gate: Gate
+    notes: tuple[str, ...] = ()
+    required_features: tuple[str, ...] = ()
+    day_column: str = "day"
+    memory_days: int = 0
+    holdout_days: int = 730
+    gap_days: int = 1
+    drift_days: int = 30
+
+    @property
+    def raw_schema(self) -> str:
+        """Postgres schema of the loaded, contracted rows."""
+        return f"raw_{self.slug}"
+
+    @property
+    def schema(self) -> str:
+        """Postgres schema of the features and marts that dbt publishes."""
+        return self.slug
+
+    @property
+    def feature_table(self) -> str:
+        """Qualified name of the published feature table."""
+        return f"{self.slug}.features"
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment and of the registered model."""
+        return self.slug
+
+    @property
+    def bento(self) -> str:
+        """Name of the Bento that serves this use case."""
+        return f"headwater-{self.slug}"
+
+    def dag_id(self, shape: str) -> str:
+        """Id of the DAG of a shape, such as `flood__ingest`."""
+        return f"{self.slug}__{shape}"
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of that name."""
+        return next(dataset for dataset in self.datasets if dataset.name == name)
+
+    def source(self, name: str) -> Source:
+        """The upstream of that name."""
+        return next(source for source in self.sources if source.name == name)

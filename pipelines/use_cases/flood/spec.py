@@ -1,0 +1,164 @@
+"""River floods: tomorrow's mean discharge of a river, with quantiles and the probability of a flood."""
+
+from pipelines.spec import Column, Dataset, Gate, Source, UseCase
+
+_SITE = Column(name="site_id", type="string", key=True, doc="USGS site number, with its leading zeros.")
+_DAY = Column(name="day", type="date", key=True, doc="Calendar day in the site's own time zone.")
+
+SITES = Dataset(
+    name="sites",
+    source="sites",
+    version="1.0",
+    day_column=None,
+    columns=(
+        _SITE,
+        Column(name="name", type="string", doc="Name of the gauge."),
+        Column(
+            name="latitude",
+            type="float",
+            unit="degree",
+            nullable=True,
+            minimum=-90,
+            maximum=90,
+            doc="WGS 84.",
+        ),
+        Column(
+            name="longitude",
+            type="float",
+            unit="degree",
+            nullable=True,
+            minimum=-180,
+            maximum=180,
+            doc="WGS 84.",
+        ),
+        Column(name="timezone", type="string", nullable=True, doc="IANA time zone whose midnight bounds the day."),
+        Column(
+            name="flood_discharge_m3s",
+            type="float",
+            unit="m3/s",
+            nullable=True,
+            minimum=0,
+            maximum=300_000,
+            doc="Discharge at the official flood stage; empty where none is published.",
+        ),
+    ),
+)
+
+DISCHARGE = Dataset(
+    name="discharge",
+    source="usgs",
+    version="1.0",
+    correction_days=14,
+    columns=(
+        _SITE,
+        _DAY,
+        Column(
+            name="discharge_m3s",
+            type="float",
+            unit="m3/s",
+            nullable=True,
+            minimum=0,
+            maximum=300_000,
+            doc="Daily mean discharge; empty where the gauge gives none (ice, equipment).",
+        ),
+        Column(name="is_provisional", type="bool", doc="Still subject to revision by the USGS."),
+        Column(name="is_estimated", type="bool", doc="Estimated by the USGS (qualifier e)."),
+        Column(
+            name="qualifiers",
+            type="string",
+            nullable=True,
+            doc="The upstream's qualifiers, joined by blanks.",
+        ),
+    ),
+)
+
+WEATHER = Dataset(
+    name="weather",
+    source="openmeteo_archive",
+    version="1.0",
+    correction_days=10,
+    columns=(
+        _SITE,
+        _DAY,
+        Column(
+            name="precip_mm",
+            type="float",
+            unit="mm",
+            nullable=True,
+            minimum=0,
+            maximum=2_000,
+            doc="Rain and melted snow fallen over the day.",
+        ),
+        Column(
+            name="temp_mean_c",
+            type="float",
+            unit="degC",
+            nullable=True,
+            minimum=-90,
+            maximum=60,
+            doc="Mean air temperature at 2 m over the day.",
+        ),
+    ),
+)
+
+FORECAST = Dataset(
+    name="forecast",
+    source="openmeteo_forecast",
+    version="1.0",
+    correction_days=0,
+    columns=(
+        _SITE,
+        Column(name="day", type="date", key=True, doc="The day before the one that is forecast, at the site."),
+        Column(
+            name="precip_next_mm",
+            type="float",
+            unit="mm",
+            nullable=True,
+            minimum=0,
+            maximum=2_000,
+            doc="Forecast precipitation of the next day.",
+        ),
+        Column(
+            name="temp_next_c",
+            type="float",
+            unit="degC",
+            nullable=True,
+            minimum=-90,
+            maximum=60,
+            doc="Forecast mean air temperature of the next day.",
+        ),
+        Column(
+            name="is_hindcast",
+            type="bool",
+            doc="The values are what was observed later: the source carries no forecasts (CAMELS).",
+        ),
+    ),
+)
+
+USE_CASE = UseCase(
+    slug="flood",
+    title="River floods",
+    doc=__doc__,
+    owner="hydrology",
+    schedule="0 9 * * *",
+    timezone="UTC",
+    history_start="2004-01-01",
+    sources=(
+        Source(name="usgs", live_url="https://api.waterdata.usgs.gov", sandbox_path="/usgs"),
+        Source(name="openmeteo_archive", live_url="https://archive-api.open-meteo.com", sandbox_path="/archive"),
+        Source(name="openmeteo_forecast", live_url="https://api.open-meteo.com", sandbox_path="/forecast"),
+        Source(
+            name="openmeteo_past_forecast",
+            live_url="https://historical-forecast-api.open-meteo.com",
+            sandbox_path="/past-forecast",
+        ),
+    ),
+    datasets=(SITES, DISCHARGE, WEATHER, FORECAST),
+    entity="site_id",
+    target="discharge_next_m3s",
+    labels=("discharge_next_m3s", "is_flood_next"),
+    notes=("is_hindcast",),
+    required_features=("discharge_m3s", "flood_threshold_m3s"),
+    gate=Gate(metric="nse", must_beat="persistence", may_lose=0.02),
+    memory_days=90,
+)

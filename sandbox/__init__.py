@@ -1,0 +1,1 @@
+"""The upstreams of the flood use case on loopback: a rainfall-runoff simulation behind their own APIs."""

@@ -1,0 +1,191 @@
+"""What holds for every DAG, and what parsing their files may cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import errors
+from pipelines.registry import use_cases
+from pipelines.settings import PROJECT
+
+DAGS = PROJECT / "dags"
+SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"dag_defaults"}
+WHOLE_PLATFORM = {"platform"}
+"""Files that make one DAG for all use cases, not one for each."""
+HEAVY = {"pandas", "numpy", "polars", "sklearn", "mlflow", "bentoml", "evidently", "dbt", "deltalake", "pyarrow",
+         "psycopg2", "models"}  # fmt: skip
+MEASURE = """
+import json, sys, time
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, PartitionedAssetTimetable, Variable, task
+import airflow.sdk.exceptions, sqlalchemy
+from pathlib import Path
+
+def forbidden(*_, **__):
+    raise AssertionError("parsing a DAG file must ask nobody")
+
+import socket
+Variable.get = forbidden
+socket.socket.connect = forbidden
+sqlalchemy.engine.Engine.connect = forbidden
+folder = Path(sys.argv[1])
+sys.path.append(str(folder))
+before, began = set(sys.modules), time.perf_counter()
+dags = []
+for path in sorted(folder.glob("*.py")):
+    names = {"__name__": f"dagfile_{path.stem}", "__file__": str(path)}
+    exec(compile(path.read_text(), path, "exec"), names)
+    dags += [value.dag_id for value in names.values() if isinstance(value, DAG)]
+print(json.dumps({
+    "seconds": time.perf_counter() - began,
+    "new": sorted({name.partition(".")[0] for name in set(sys.modules) - before}),
+    "dags": dags,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def bag(airflow: None) -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder", safe_mode=False)
+
+
+@pytest.fixture(scope="module")
+def defaults(airflow: None) -> Any:
+    import dag_defaults
+
+    return dag_defaults
+
+
+def _expected() -> set[str]:
+    return {case.dag_id(shape) for case in use_cases().values() for shape in SHAPES - WHOLE_PLATFORM}
+
+
+def test_the_folder_holds_the_shapes_that_the_use_cases_need() -> None:
+    assert DAGS.is_absolute()
+    assert {"ingest", "train", "score"} <= SHAPES
+
+
+def test_every_use_case_has_a_dag_of_every_shape_and_nothing_else_is_found(bag: Any) -> None:
+    assert bag.import_errors == {}
+    found = {dag_id for dag_id in bag.dags if Path(bag.dags[dag_id].fileloc).stem not in WHOLE_PLATFORM}
+    assert len(found) >= 3
+    assert found == _expected()
+
+
+def test_every_dag_has_an_owner_tags_no_catch_up_and_a_page_for_who_is_on_call(bag: Any) -> None:
+    for dag_id, dag in bag.dags.items():
+        assert dag.owner not in {"", "airflow"}, dag_id
+        assert {task.owner for task in dag.tasks} == {dag.owner}, dag_id
+        assert dag.tags, dag_id
+        assert dag.catchup is False, dag_id
+        assert "**Needs**" in dag.doc_md, dag_id
+        assert "**When it fails**" in dag.doc_md, dag_id
+
+
+def test_the_page_of_an_ingest_names_each_of_its_tasks(bag: Any) -> None:
+    for case in use_cases().values():
+        doc = bag.dags[case.dag_id("ingest")].doc_md
+        for task in bag.dags[case.dag_id("ingest")].tasks:
+            assert f"*{task.task_id.rpartition('.')[2]}*" in doc, task.task_id
+
+
+def test_every_task_backs_off_a_few_times_with_the_policy_and_ends_at_some_time(bag: Any, defaults: Any) -> None:
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert task.retries > 0, task
+            assert task.retry_exponential_backoff >= 2, task
+            assert task.max_retry_delay <= timedelta(hours=1), task
+            assert isinstance(task.retry_policy, defaults.RetryUnlessPointless), task
+            assert task.execution_timeout, task
+
+
+def test_every_task_says_what_it_does(bag: Any) -> None:
+    for dag in bag.dags.values():
+        assert [task.task_id for task in dag.tasks if not getattr(task, "python_callable", task).__doc__] == []
+
+
+def test_each_data_set_is_fetched_checked_and_loaded_before_the_transform(bag: Any) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("ingest")]
+        assert set(dag.task_ids) == {"transform"} | {
+            f"{dataset.name}.{step}" for dataset in case.datasets for step in ("fetch", "check", "load")
+        }
+        for dataset in case.datasets:
+            assert dag.get_task(f"{dataset.name}.check").upstream_task_ids == {f"{dataset.name}.fetch"}
+            assert dag.get_task(f"{dataset.name}.load").upstream_task_ids == {f"{dataset.name}.check"}
+        assert dag.get_task("transform").upstream_task_ids == {f"{dataset.name}.load" for dataset in case.datasets}
+
+
+def test_the_features_that_the_ingest_publishes_are_what_scoring_and_training_wait_for(bag: Any, defaults: Any) -> None:
+    for case in use_cases().values():
+        features = defaults.features_asset(case)
+        assert bag.dags[case.dag_id("ingest")].get_task("transform").outlets == [features]
+        for shape in ("score", "train"):
+            assert bag.dags[case.dag_id(shape)].timetable.asset_condition == features, shape
+
+
+def test_a_candidate_that_is_marked_as_skipped_leaves_the_others_to_be_selected(bag: Any) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("train")]
+        assert dag.get_task("train_candidate").is_mapped
+        assert dag.get_task("select").trigger_rule == "none_failed_min_one_success"
+        # What follows is skipped where the gate refuses
+        assert {dag.get_task(name).trigger_rule for name in ("package", "promote")} == {"all_success"}
+
+
+def test_a_model_is_only_promoted_after_it_was_packaged_and_selected(bag: Any) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("train")]
+        assert {"package", "select"} <= dag.get_task("promote").get_flat_relative_ids(upstream=True)
+
+
+@pytest.mark.parametrize("error", [errors.ContractError, errors.NotFoundError, errors.SettingsError])
+def test_what_would_fail_again_in_the_same_way_is_not_tried_again(error: type[Exception], defaults: Any) -> None:
+    from airflow.sdk import RetryAction
+
+    decision = defaults.RetryUnlessPointless().evaluate(error("a sentence"), 1, 4)
+    assert decision.action == RetryAction.FAIL
+    assert error.__name__ in decision.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.SourceError, errors.DatabaseError, errors.TransformError, errors.ModelError, errors.StackError, OSError],
+)
+def test_everything_else_backs_off_as_the_task_says(error: type[Exception], defaults: Any) -> None:
+    from airflow.sdk import RetryAction
+
+    assert defaults.RetryUnlessPointless().evaluate(error("a sentence"), 1, 4).action == RetryAction.DEFAULT
+
+
+def test_the_day_of_a_run_is_its_partition_else_the_parameter_else_yesterday(defaults: Any) -> None:
+    assert defaults.run_day("2026-03-01", {"day": "2026-03-02"}) == date(2026, 3, 1)
+    assert defaults.run_day(None, {"day": "2026-03-02"}) == date(2026, 3, 2)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert defaults.run_day(None, {"day": None}) == defaults.run_day(None, {}) == yesterday
+
+
+def test_parsing_all_files_is_quick_imports_nothing_heavy_and_asks_nobody(
+    airflow_environment: dict[str, str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(DAGS)],
+        env=airflow_environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert _expected() <= set(measured["dags"])
+    assert HEAVY & set(measured["new"]) == set()
+    assert measured["seconds"] < 1

@@ -1,0 +1,158 @@
+"""Whole DAG runs: a real Postgres for Airflow and the warehouse, the real sandbox as the upstreams."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+
+from pipelines import database, steps
+from pipelines.registry import get_use_case
+from pipelines.settings import PROJECT, get_settings
+from pipelines.window import Window
+
+pytestmark = pytest.mark.slow
+
+FLOOD = get_use_case("flood")
+TODAY = datetime.now(UTC).date()
+DAY, NEXT_DAY = TODAY - timedelta(days=3), TODAY - timedelta(days=2)
+RUN = """
+import json, sys
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+
+folder, dag_id, day = sys.argv[1:]
+sys.path.append(folder)
+dag = DagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder", safe_mode=False).dags[dag_id]
+run = dag.test(run_conf={"day": day})
+tasks = {one.task_id: {"state": one.state, "tries": one.try_number} for one in run.get_task_instances()}
+print(json.dumps({"state": run.state, "tasks": tasks}))
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def sandbox(airflow_environment: dict[str, str]) -> Iterator[str]:
+    port = _free_port()
+    command = [sys.executable, "-m", "sandbox", "--port", str(port), "--rate-limit", "100000"]
+    process = subprocess.Popen(command, env=airflow_environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 30
+        while not _answers(url):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def environment(
+    airflow_environment: dict[str, str], sandbox: str, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Airflow with a metadata database of its own, and a warehouse that is empty yet."""
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("create database dag_runs_airflow")
+        cursor.execute("create database dag_runs_warehouse")
+    connection.close()
+    server = postgres_url.rpartition("/")[0]
+    environment = airflow_environment | {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{server}/dag_runs_airflow".replace(
+            "postgresql://", "postgresql+psycopg2://"
+        ),
+        "HEADWATER_HOME": str(tmp_path_factory.mktemp("home")),
+        "HEADWATER_DATABASE_URL": f"{server}/dag_runs_warehouse",
+        "HEADWATER_SANDBOX_URL": sandbox,
+    }
+    airflow = Path(sys.executable).with_name("airflow")
+    done = subprocess.run(
+        [airflow, "db", "migrate"], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return environment
+
+
+@pytest.fixture(scope="module")
+def history(environment: dict[str, str]) -> Iterator[None]:
+    """The days up to the one before `DAY`, by the same steps that the DAG calls, and by the same settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key in [key for key in os.environ if key.startswith("HEADWATER_")]:
+            patch.delenv(key)
+        for key in (key for key in environment if key.startswith("HEADWATER_")):
+            patch.setenv(key, environment[key])
+        get_settings.cache_clear()
+        steps.run(FLOOD, Window(DAY - timedelta(days=400), DAY - timedelta(days=1)))
+        yield
+    get_settings.cache_clear()
+
+
+def _run(environment: dict[str, str], dag_id: str, day: object) -> tuple[dict[str, Any], str]:
+    """How a run ended, and its log."""
+    command = [sys.executable, "-c", RUN, str(PROJECT / "dags"), dag_id, str(day)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log
+    return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith('{"state"'))), log
+
+
+def _features(environment: dict[str, str]) -> list[dict[str, Any]]:
+    url = environment["HEADWATER_DATABASE_URL"]
+    return database.query(url, "select * from flood.features order by day desc, site_id")
+
+
+def test_an_ingest_run_brings_its_day_into_the_features(environment: dict[str, str], history: None) -> None:
+    assert _features(environment)[0]["day"] == DAY - timedelta(days=1)
+    ended, log = _run(environment, FLOOD.dag_id("ingest"), DAY)
+    assert ended["state"] == "success", log
+    assert len(ended["tasks"]) == 3 * len(FLOOD.datasets) + 1
+    assert {task["state"] for task in ended["tasks"].values()} == {"success"}
+    newest = [row for row in _features(environment) if row["day"] == DAY]
+    sites = database.query(environment["HEADWATER_DATABASE_URL"], "select site_id from raw_flood.sites")
+    assert {row["site_id"] for row in newest} == {row["site_id"] for row in sites}
+
+
+def test_a_renamed_field_ends_the_run_at_once_and_the_features_stand(
+    environment: dict[str, str], history: None, sandbox: str
+) -> None:
+    before = _features(environment)
+    fault = {"path": "/usgs", "kind": "renamed_field", "field": "value", "times": None}
+    httpx.post(f"{sandbox}/_faults", json=fault, trust_env=False).raise_for_status()
+    try:
+        ended, log = _run(environment, FLOOD.dag_id("ingest"), NEXT_DAY)
+    finally:
+        httpx.delete(f"{sandbox}/_faults", trust_env=False)
+    assert ended["state"] == "failed"
+    assert ended["tasks"]["discharge.check"] == {"state": "failed", "tries": 1}
+    assert ended["tasks"]["discharge.load"]["state"] == "upstream_failed"
+    assert ended["tasks"]["weather.load"]["state"] == "success"
+    assert ended["tasks"]["transform"]["state"] == "upstream_failed"
+    assert "has no field 'value'; was it renamed to 'val'?" in log
+    assert _features(environment) == before

@@ -1,0 +1,95 @@
+"""A database of its own for each test, and the upstreams on loopback with a clock that tests turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import psycopg2
+import pytest
+import uvicorn
+from db.helpers import Upstreams, make_settings
+
+from headwater.stack.files import free_port
+from pipelines.settings import Settings
+from sandbox.app import create_app
+from sandbox.limits import RateLimiter
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[Upstreams]:
+    port = free_port()
+    found = Upstreams(f"http://127.0.0.1:{port}")
+    app = create_app(clock=lambda: found.today, limiter=RateLimiter(10**6, 10**6))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive(), "the sandbox ended"
+        assert time.monotonic() < deadline, "the sandbox does not start"
+        time.sleep(0.02)
+    yield found
+    found.client.close()
+    server.should_exit = True
+    thread.join(10)
+
+
+@contextmanager
+def _behaving(sandbox: Upstreams) -> Iterator[Upstreams]:
+    sandbox.today = date(2024, 7, 1)
+    sandbox.behave()
+    yield sandbox
+    sandbox.behave()
+
+
+@pytest.fixture
+def upstreams(_sandbox: Upstreams) -> Iterator[Upstreams]:
+    """The sandbox without faults, on 1 July 2024."""
+    with _behaving(_sandbox) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def module_upstreams(_sandbox: Upstreams) -> Iterator[Upstreams]:
+    """The same for what a whole module shares."""
+    with _behaving(_sandbox) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_url: str) -> Iterator[Callable[[], str]]:
+    """Makes an empty database, and gives its URL."""
+    server, made = postgres_url.rpartition("/")[0], []
+
+    def execute(sql: str) -> None:
+        connection = psycopg2.connect(postgres_url)
+        connection.autocommit = True
+        connection.cursor().execute(sql)
+        connection.close()
+
+    def make() -> str:
+        made.append(f"test_{uuid.uuid4().hex[:12]}")
+        execute(f"create database {made[-1]} template template0")
+        return f"{server}/{made[-1]}"
+
+    yield make
+    for name in made:
+        execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    """URL of an empty database."""
+    return new_database()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, url: str, upstreams: Upstreams) -> Settings:
+    """Settings with a home, a database and an upstream for one test."""
+    return make_settings(tmp_path, url, upstreams.url)

@@ -1,0 +1,84 @@
+"""Rows and questions that several files of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+
+from pipelines import database
+from pipelines.registry import get_use_case
+from pipelines.settings import Settings
+from pipelines.types import REVISED_AT, polars_schema
+from pipelines.window import Window
+
+FLOOD = get_use_case("flood")
+SITES, DISCHARGE, WEATHER, FORECAST = (FLOOD.dataset(name) for name in ("sites", "discharge", "weather", "forecast"))
+DAY = date(2024, 3, 1)
+NOON = datetime(2024, 3, 20, 12, tzinfo=UTC)
+
+
+@dataclass
+class Upstreams:
+    """The sandbox: `today` is the day it believes in, `fault` orders a misbehaviour."""
+
+    url: str
+    today: date = date(2024, 7, 1)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False))
+
+    def fault(self, path: str, kind: str, times: int | None = None, **options: Any) -> None:
+        self.client.post(f"{self.url}/_faults", json={"path": path, "kind": kind, "times": times, **options})
+
+    def behave(self) -> None:
+        self.client.delete(f"{self.url}/_faults")
+
+
+def make_settings(home: Path, url: str, sandbox_url: str = "http://127.0.0.1:9") -> Settings:
+    return Settings(home=home, database_url=url, sandbox_url=sandbox_url, sources="sandbox", http_attempts=2)
+
+
+def days_of(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=offset) for offset in range(count)]
+
+
+def window_of(first: date, count: int = 1) -> Window:
+    return Window(first, first + timedelta(days=count - 1))
+
+
+def discharge(values: Sequence[float | None], first: date = DAY, site: str = "01") -> pl.DataFrame:
+    """Accepted rows of `discharge`, a day each."""
+    return pl.DataFrame(
+        {
+            "site_id": [site] * len(values),
+            "day": days_of(first, len(values)),
+            "discharge_m3s": list(values),
+            "is_provisional": [True] * len(values),
+            "is_estimated": [False] * len(values),
+            "qualifiers": [None] * len(values),
+        },
+        schema=polars_schema(DISCHARGE),
+    )
+
+
+def received(rows: pl.DataFrame, hours: int = 0) -> pl.DataFrame:
+    """The rows as received so many hours after noon."""
+    at = pl.lit(NOON + timedelta(hours=hours)).cast(pl.Datetime("us", "UTC"))
+    return rows.with_columns(at.alias(REVISED_AT))
+
+
+def fingerprint(url: str, table: str, *, versions: bool = False) -> tuple[int, str]:
+    """Count and hash of a table's rows; with `versions` also of who wrote each last."""
+    row = "t.xmin::text || t::text" if versions else "t::text"
+    sql = f"select count(*) as n, coalesce(md5(string_agg({row}, '|' order by t::text)), '') as hash from {table} as t"
+    found = database.query(url, sql)[0]
+    return found["n"], found["hash"]
+
+
+def values(url: str, sql: str) -> list[object]:
+    """The first column of a query."""
+    return [next(iter(row.values())) for row in database.query(url, sql)]

@@ -1,0 +1,207 @@
+"""The load: one transaction, late corrections win, the same rows change nothing, an error leaves the old table."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import polars as pl
+import psycopg2
+import pytest
+from db.helpers import DAY, DISCHARGE, FLOOD, NOON, SITES, discharge, fingerprint, received, values, window_of
+
+from headwater.stack.files import free_port
+from pipelines import database, raw
+from pipelines.errors import DatabaseError
+from pipelines.types import stored_schema
+from pipelines.window import Window
+
+TABLE = "raw_flood.discharge"
+ALL = f"select discharge_m3s from {TABLE} order by site_id, day"
+
+
+def load(url: str, rows: pl.DataFrame, window: Window | None = None) -> raw.Merged:
+    return raw.load(url, FLOOD, DISCHARGE, window or window_of(DAY, 10), rows)
+
+
+def test_counts_tell_inserted_updated_and_unchanged_and_the_days_touched(url: str) -> None:
+    assert load(url, received(discharge([1.0, 2.0, 3.0]))) == raw.Merged(3, 0, 0, window_of(DAY, 3))
+    done = load(url, received(discharge([1.0, 2.5, 3.0, 4.0]), hours=1))
+    assert done == raw.Merged(1, 1, 2, Window(DAY + timedelta(days=1), DAY + timedelta(days=3)))
+    assert values(url, ALL) == [1.0, 2.5, 3.0, 4.0]
+
+
+def test_the_same_rows_again_write_nothing_at_all(url: str) -> None:
+    rows = received(discharge([1.0, None, 3.0]))
+    load(url, rows)
+    before = fingerprint(url, TABLE, versions=True)
+    assert load(url, rows) == raw.Merged(0, 0, 3, None)
+    assert load(url, received(discharge([1.0, None, 3.0]), hours=5)) == raw.Merged(0, 0, 3, None)
+    assert fingerprint(url, TABLE, versions=True) == before
+
+
+def test_unchanged_rows_are_not_rewritten_beside_a_changed_one(url: str) -> None:
+    load(url, received(discharge([1.0, 2.0])))
+    first = f"select xmin::text from {TABLE} where day = '{DAY}'"
+    before = values(url, first)
+    load(url, received(discharge([1.0, 9.0]), hours=1))
+    assert values(url, first) == before
+    assert values(url, ALL) == [1.0, 9.0]
+
+
+def test_no_rows_load_as_nothing(url: str) -> None:
+    assert load(url, received(discharge([]))) == raw.Merged(0, 0, 0, None)
+    assert fingerprint(url, TABLE)[0] == 0
+
+
+def test_a_replayed_older_answer_never_undoes_a_newer_one(url: str) -> None:
+    load(url, received(discharge([1.0]), hours=2))
+    assert load(url, received(discharge([7.0]), hours=1)) == raw.Merged(0, 0, 1, None)
+    assert values(url, ALL) == [1.0]
+
+
+def test_the_same_answer_read_by_a_mended_parser_replaces_its_rows(url: str) -> None:
+    load(url, received(discharge([1.0])))
+    assert load(url, received(discharge([0.0283]))).updated == 1
+    assert values(url, ALL) == [0.0283]
+
+
+def test_null_and_value_are_different_both_ways(url: str) -> None:
+    load(url, received(discharge([None, 2.0, None])))
+    assert load(url, received(discharge([0.0, None, None]), hours=1)) == raw.Merged(0, 2, 1, window_of(DAY, 2))
+    assert values(url, ALL) == [0.0, None, None]
+
+
+def test_each_year_of_the_window_has_its_partition(url: str) -> None:
+    first = date(2022, 12, 30)
+    load(url, received(discharge([1.0] * 400, first)), window_of(first, 400))
+    partitions = f"select inhrelid::regclass::text from pg_inherits where inhparent = '{TABLE}'::regclass order by 1"
+    assert values(url, partitions) == [f"{TABLE}_{year}" for year in (2022, 2023, 2024)]
+    years = f"select count(*) from {TABLE} group by tableoid order by min(day)"
+    assert values(url, years) == [2, 365, 33]
+
+
+def test_a_table_without_days_is_loaded_whole(url: str) -> None:
+    rows = pl.DataFrame({"site_id": ["01", "02"], "name": ["Alder", "Bracken"]})
+    rows = received(rows).select(
+        [pl.col(name).cast(kind) if name in {*rows.columns, "revised_at"} else pl.lit(None, kind).alias(name)
+         for name, kind in stored_schema(SITES).items()]
+    )  # fmt: skip
+    assert raw.load(url, FLOOD, SITES, window_of(DAY), rows) == raw.Merged(2, 0, 0, None)
+    assert raw.load(url, FLOOD, SITES, window_of(DAY), rows) == raw.Merged(0, 0, 2, None)
+
+
+def test_a_refused_row_leaves_the_old_table(url: str) -> None:
+    load(url, received(discharge([1.0, 2.0])))
+    before = fingerprint(url, TABLE, versions=True)
+    bad = discharge([5.0, 6.0, 7.0]).with_columns(
+        pl.when(pl.col("discharge_m3s") < 7).then(pl.col("is_provisional")).alias("is_provisional")
+    )
+    with pytest.raises(DatabaseError, match=r"raw_flood.discharge 2024-03-01.*not-null.*The old table stands\.$"):
+        load(url, received(bad, hours=1))
+    assert fingerprint(url, TABLE, versions=True) == before
+
+
+def test_a_connection_killed_in_the_middle_leaves_the_old_table(url: str) -> None:
+    load(url, received(discharge([1.0, 2.0])))
+    before = fingerprint(url, TABLE, versions=True)
+    kill = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into raw%'"
+    )
+    holder = psycopg2.connect(url)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            # The loader waits for the rows that are locked here: inside its transaction, after its comparison
+            holder.cursor().execute(f"update {TABLE} set discharge_m3s = 3")
+            loading = pool.submit(load, url, received(discharge([8.0, 9.0]), hours=1))
+            deadline = time.monotonic() + 20
+            while not database.query(url, kill):
+                assert time.monotonic() < deadline, "the loader never waited"
+                time.sleep(0.02)
+            with pytest.raises(DatabaseError, match=r"failed: IO: FATAL: terminating.*The old table stands"):
+                loading.result(20)
+        finally:
+            holder.rollback()
+            holder.close()
+    assert fingerprint(url, TABLE, versions=True) == before
+
+
+def test_postgres_out_of_reach_is_said_in_one_sentence_of_one_line() -> None:
+    url = f"postgresql://nobody:secret@127.0.0.1:{free_port()}/nowhere"
+    for attempt in (
+        lambda: load(url, received(discharge([1.0]))),
+        lambda: database.query(url, "select 1"),
+        lambda: database.read_frame(url, "select 1"),
+    ):
+        with pytest.raises(DatabaseError) as refused:
+            attempt()
+        said = str(refused.value)
+        assert "Connection refused" in said
+        assert "\n" not in said
+        assert "secret" not in said
+
+
+def test_a_url_that_is_none_is_a_database_error() -> None:
+    with pytest.raises(DatabaseError):
+        database.query("postgresql://host:not-a-port/name", "select 1")
+
+
+def test_threads_that_load_one_window_at_once_end_with_the_newest_rows(url: str) -> None:
+    barrier = threading.Barrier(4)
+
+    def one(hours: int) -> raw.Merged:
+        barrier.wait()
+        return load(url, received(discharge([float(hours)] * 300, date(2023, 11, 1)), hours), window_of(DAY, 1))
+
+    load(url, received(discharge([])), window_of(date(2023, 11, 1), 300))
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(one, range(4)))
+    assert sum(item.inserted for item in done) == 300
+    assert set(values(url, ALL)) == {3.0}
+    assert fingerprint(url, TABLE)[0] == 300
+
+
+def test_first_loads_of_all_tables_at_once_do_not_meet_in_the_schema(url: str) -> None:
+    barrier = threading.Barrier(len(FLOOD.datasets))
+
+    def one(name: str) -> int:
+        dataset = FLOOD.dataset(name)
+        barrier.wait()
+        empty = pl.DataFrame(schema=stored_schema(dataset))
+        return raw.load(url, FLOOD, dataset, window_of(DAY, 1), empty).inserted
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(one, [dataset.name for dataset in FLOOD.datasets])) == [0, 0, 0, 0]
+
+
+def _load_in_a_process(url: str, hours: int) -> None:
+    load(url, received(discharge([float(hours)] * 200), hours), window_of(DAY, 200))
+
+
+def test_processes_that_load_one_window_into_an_empty_database_at_once_both_succeed(url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_load_in_a_process, args=(url, hours)) for hours in (1, 2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert set(values(url, ALL)) == {2.0}
+    assert fingerprint(url, TABLE)[0] == 200
+
+
+def test_a_hundred_thousand_rows_load_and_come_back_as_they_were(url: str) -> None:
+    first, count, sites = date(1998, 1, 1), 10_000, 10
+    rows = pl.concat(
+        discharge([(day * 7919 + site) % 1000 / 7 for day in range(count)], first, f"{site:02}")
+        for site in range(sites)
+    )
+    done = load(url, received(rows), window_of(first, count))
+    assert done == raw.Merged(count * sites, 0, 0, window_of(first, count))
+    back = database.read_frame(url, f"select * from {TABLE} order by site_id, day")
+    assert back.drop("revised_at").equals(rows)
+    assert back.get_column("revised_at").unique().to_list() == [NOON]

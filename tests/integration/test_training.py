@@ -1,0 +1,481 @@
+"""From features in Postgres to a promoted, scored and watched model, with a real MLflow and a real Bento."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import polars as pl
+import psycopg2
+import pytest
+import yaml
+from deltalake import DeltaTable
+from psycopg2.extras import execute_values
+from pydantic import SecretStr
+from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import Pipeline
+
+from models import drift, evaluate, flow, promotion, score, selection, snapshot, tracking, train
+from models.snapshot import Extent, Snapshot
+from pipelines import database, registry
+from pipelines.errors import ModelError, NotFoundError
+from pipelines.registry import get_use_case
+from pipelines.settings import PROJECT, Settings
+from pipelines.use_cases.flood.model import OUTPUTS, ConformalForecaster, SiteScaler
+from pipelines.window import Window
+
+pytestmark = pytest.mark.slow
+
+USE_CASE = get_use_case("flood")
+SITES = {"00000001": 4.0, "00000002": 40.0, "00000003": 400.0}
+FIRST, DAYS = date(2020, 1, 1), 1096
+LAST = FIRST + timedelta(days=DAYS - 1)
+CUTOFF = LAST - timedelta(days=299)
+AT_CUTOFF = Extent(cutoff=CUTOFF)
+
+
+def _columns() -> dict[str, str]:
+    """Columns of the published feature table and their types, as the dbt project declares them."""
+    declared = yaml.safe_load((PROJECT / "dbt/models/flood/features/features.yml").read_text())
+    (model,) = (model for model in declared["models"] if model["name"] == "features")
+    return {column["name"]: column["data_type"] for column in model["columns"]}
+
+
+def _site(site_id: str, size: float, seed: int) -> pd.DataFrame:
+    """A river that keeps most of its water from day to day, and rises by the rain of the day."""
+    random = np.random.default_rng(seed)
+    rain = random.gamma(0.7, 12.0, DAYS + 1) * (random.random(DAYS + 1) < 0.35)
+    flow = np.full(DAYS + 1, size)
+    for day in range(1, DAYS + 1):
+        flow[day] = size * 0.1 + 0.75 * flow[day - 1] + size * 0.03 * rain[day] * random.uniform(0.8, 1.2)
+    days = pd.date_range(FIRST, periods=DAYS)
+    precip, discharge = pd.Series(rain[:-1]), pd.Series(flow[:-1])
+    temp = pd.Series(12 - 10 * np.cos(2 * np.pi * days.dayofyear / 365) + random.normal(0, 2, DAYS))
+    angle = 2 * np.pi * days.dayofyear / 365.25
+    threshold = float(np.quantile(discharge, 0.97))
+    frame = pd.DataFrame({"site_id": site_id, "day": days.date, "discharge_m3s": discharge, "precip_mm": precip,
+                          "temp_mean_c": temp, "precip_next_mm": rain[1:], "temp_next_c": temp.shift(-1),
+                          "season_sin": np.sin(angle), "season_cos": np.cos(angle), "flood_threshold_m3s": threshold,
+                          "discharge_next_m3s": flow[1:], "is_hindcast": True})  # fmt: skip
+    for lag in (1, 2, 3):
+        frame[f"discharge_lag{lag}_m3s"], frame[f"precip_lag{lag}_mm"] = discharge.shift(lag), precip.shift(lag)
+    for span in (3, 7, 30):
+        frame[f"discharge_mean_{span}d_m3s"] = discharge.rolling(span, 1).mean()
+    for span in (3, 7, 14, 30, 90):
+        frame[f"precip_sum_{span}d_mm"] = precip.rolling(span, 1).sum()
+    for span in (7, 30):
+        frame[f"temp_mean_{span}d_c"] = temp.rolling(span, 1).mean()
+    frame["discharge_max_7d_m3s"] = discharge.rolling(7, 1).max()
+    frame["discharge_change_1d_m3s"] = discharge.diff()
+    frame["snowfall_sum_90d_mm"] = precip.where(temp < 0, 0.0).rolling(90, 1).sum()
+    frame["thaw_sum_7d_c"] = temp.clip(lower=0).rolling(7, 1).sum()
+    frame["is_flood_next"] = frame["discharge_next_m3s"] > threshold
+    # Tomorrow is not known yet on the newest day
+    frame.loc[frame.index[-1], "discharge_next_m3s"] = np.nan
+    frame["is_flood_next"] = frame["is_flood_next"].astype(object).where(frame["discharge_next_m3s"].notna(), None)
+    return frame
+
+
+def _load(url: str) -> None:
+    columns = _columns()
+    frame = pd.concat([_site(site, size, seed) for seed, (site, size) in enumerate(SITES.items())])[list(columns)]
+    rows = frame.astype(object).where(frame.notna(), None).values.tolist()
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        typed = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
+        cursor.execute(f"create schema flood; create table flood.features ({typed}, primary key (site_id, day))")
+        execute_values(cursor, "insert into flood.features values %s", rows)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A tracking server of this module alone, started as the Procfile starts the local stack's."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), _free_port()
+    store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"
+    environment = os.environ | {
+        "_MLFLOW_SERVER_FILE_STORE": store,
+        "_MLFLOW_SERVER_REGISTRY_STORE": store,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 90
+        while not _answers(url):
+            assert process.poll() is None and time.monotonic() < until, (folder / "server.log").read_text()  # noqa: PT018
+            time.sleep(0.2)
+        yield SimpleNamespace(url=url, artifacts=artifacts)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False, timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def warehouse_url(postgres_url: str) -> str:
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("create database training_test")
+    connection.close()
+    url = postgres_url.rpartition("/")[0] + "/training_test"
+    _load(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def settings(warehouse_url: str, mlflow_server: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        home=tmp_path_factory.mktemp("home"), database_url=SecretStr(warehouse_url), mlflow_url=mlflow_server.url
+    )
+
+
+@pytest.fixture(scope="module")
+def first(settings: Settings) -> dict[str, Any]:
+    """Version 1, trained, packaged and promoted; the one Bento that is built here."""
+    steps: list[str] = []
+    result = flow.train_and_promote(USE_CASE, settings, AT_CUTOFF, actor="a tester", on_step=steps.append)
+    return {**result, "steps": steps}
+
+
+@pytest.fixture(scope="module")
+def training(first: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """A second snapshot of the same rows."""
+    return train.start(USE_CASE, settings, AT_CUTOFF)
+
+
+@pytest.fixture
+def parent_run(first: dict[str, Any], settings: Settings) -> Any:
+    return tracking.client(settings).get_run(first["run_id"])
+
+
+@pytest.fixture
+def candidate_runs(first: dict[str, Any], parent_run: Any, settings: Settings) -> list[Any]:
+    return tracking.client(settings).search_runs(
+        [parent_run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{first['run_id']}'"
+    )
+
+
+def _promotions(settings: Settings) -> list[dict[str, Any]]:
+    return database.query(settings.require_database(), "select * from ops.promotions order by promotion_id")
+
+
+def _predictions(settings: Settings) -> list[dict[str, Any]]:
+    return database.query(settings.require_database(), "select * from serving.predictions order by day, entity")
+
+
+# Before the first training
+
+
+def test_without_a_champion_scoring_and_drift_say_what_to_do(settings: Settings) -> None:
+    for step in (score.score, drift.report):
+        with pytest.raises(NotFoundError, match=r"no champion.*headwater train flood"):
+            step(USE_CASE, Window(LAST, LAST), settings)
+
+
+def test_an_mlflow_that_cannot_be_reached_is_one_sentence_within_seconds(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"mlflow_url": f"http://127.0.0.1:{_free_port()}"})
+    began = time.monotonic()
+    with pytest.raises(ModelError, match=r"MLflow at .* cannot be reached .*start it with `headwater up`") as caught:
+        train.start(USE_CASE, nowhere, AT_CUTOFF)
+    assert time.monotonic() - began < 5
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cutoff_that_leaves_too_little_on_one_side_is_refused_with_the_days_there_are(settings: Settings) -> None:
+    with pytest.raises(ModelError, match=f"The rows span {FIRST} to {LAST - timedelta(days=1)}: choose another"):
+        snapshot.take(USE_CASE, settings, Extent(cutoff=LAST - timedelta(days=5)))
+    with pytest.raises(ModelError, match="headwater bootstrap flood"):
+        snapshot.take(USE_CASE, settings, Extent(until=FIRST + timedelta(days=5)))
+
+
+# The first champion
+
+
+def test_the_first_version_passes_the_gate_and_becomes_champion(first: dict[str, Any], settings: Settings) -> None:
+    assert (first["version"], first["passed"], first["promoted"]) == (1, True, True)
+    champion = tracking.alias_version(USE_CASE, settings, tracking.CHAMPION)
+    assert int(champion.version) == 1
+    assert champion.tags["gate"] == "passed"
+    assert champion.tags["snapshot.cutoff"] == str(CUTOFF)
+    assert champion.tags["bento"] == "headwater-flood:v1"
+    assert first["steps"][-1] == "version 1 is champion"
+
+
+def test_a_promotion_says_who_why_and_on_what_evidence(first: dict[str, Any], settings: Settings) -> None:
+    (promoted,) = _promotions(settings)
+    champion = tracking.alias_version(USE_CASE, settings, tracking.CHAMPION)
+    assert (promoted["use_case"], promoted["alias"], promoted["from_version"]) == ("flood", "champion", None)
+    assert (promoted["to_version"], promoted["bento"]) == (1, "headwater-flood:v1")
+    assert promoted["actor"] == "a tester"
+    assert "nse" in promoted["reason"]
+    assert "persistence" in promoted["reason"]
+    assert promoted["evidence"] == {
+        "run_id": first["run_id"],
+        "model_sha256": champion.tags["model.sha256"],
+        "evaluation_sha256": champion.tags["evaluation.sha256"],
+        "snapshot_sha256": champion.tags["snapshot.sha256"],
+        "snapshot_version": int(champion.tags["snapshot.version"]),
+    }
+
+
+def test_promoting_the_champion_again_changes_nothing(
+    first: dict[str, Any], training: dict[str, Any], settings: Settings
+) -> None:
+    packaged = {"bento": "headwater-flood:v1", "model_sha256": ""}
+    assert promotion.promote(USE_CASE, training, first, packaged, "again", settings) == 1
+    assert len(_promotions(settings)) == 1
+
+
+def test_a_promotion_whose_alias_cannot_be_set_leaves_no_row(
+    first: dict[str, Any], training: dict[str, Any], settings: Settings
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    missing = {**first, "version": 99}
+    with pytest.raises(MlflowException):
+        promotion.promote(USE_CASE, training, missing, {"bento": "x:v99", "model_sha256": ""}, "nobody", settings)
+    assert len(_promotions(settings)) == 1
+    assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1
+
+
+def test_the_evaluation_has_the_model_and_the_baselines_over_all_and_by_site(
+    first: dict[str, Any], settings: Settings
+) -> None:
+    report = selection.evaluation_of(settings, first["run_id"])
+    assert report["verdict"]["passed"]
+    for side in (report["challenger"], *report["baselines"].values()):
+        assert set(side["by_entity"]) == set(SITES)
+        assert side["overall"]["rows"] == sum(found["rows"] for found in side["by_entity"].values())
+    assert set(report["baselines"]) == {"persistence"}
+    assert report["challenger"]["overall"]["nse"] > report["baselines"]["persistence"]["overall"]["nse"]
+
+
+def test_the_hold_out_begins_at_the_cutoff_and_every_training_label_is_before_it(
+    training: dict[str, Any], settings: Settings
+) -> None:
+    taken = Snapshot.from_dict(training["snapshot"])
+    rows = snapshot.read(USE_CASE, taken, settings)
+    trained, holdout = snapshot.split(taken, USE_CASE, rows)
+    assert len(trained) == len(SITES) * ((CUTOFF - FIRST).days - USE_CASE.gap_days)
+    assert pd.to_datetime(holdout["day"]).min() == pd.Timestamp(CUTOFF)
+    assert (pd.to_datetime(trained["day"]) + pd.Timedelta(days=1)).max() < pd.Timestamp(CUTOFF)
+    assert rows["discharge_next_m3s"].notna().all()
+
+
+def test_the_parent_run_has_metrics_the_evaluation_and_the_figures(
+    first: dict[str, Any], parent_run: Any, settings: Settings
+) -> None:
+    client = tracking.client(settings)
+    assert {"nse", "persistence/nse", *(f"nse/{site}" for site in SITES)} <= set(parent_run.data.metrics)
+    assert parent_run.data.tags["snapshot.cutoff"] == str(CUTOFF)
+    assert "evaluation.json" in {file.path for file in client.list_artifacts(first["run_id"])}
+    figures = {Path(file.path).name for file in client.list_artifacts(first["run_id"], "figures")}
+    assert figures == {"hydrograph.png", "importances.png", "importances.csv"}
+
+
+def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
+    candidate_runs: list[Any], first: dict[str, Any]
+) -> None:
+    from mlflow.models import get_model_info
+
+    assert {run.data.tags["candidate"] for run in candidate_runs} == set(train.candidate_names(USE_CASE))
+    for run in candidate_runs:
+        assert run.data.params
+        assert {"nse", "selection_score", "fit_seconds"} <= set(run.data.metrics)
+        (given,) = run.inputs.dataset_inputs
+        assert given.dataset.name.startswith("flood@")
+        assert run.data.tags["snapshot.sha256"].startswith(given.dataset.digest)
+    signature = get_model_info(first["model_uri"]).signature
+    hidden = {"site_id", "day", *USE_CASE.labels, *USE_CASE.notes}
+    assert set(signature.inputs.input_names()) == set(_columns()) - hidden
+    assert signature.outputs.input_names() == list(OUTPUTS)
+
+
+def test_the_best_candidate_is_chosen_on_the_training_part_and_never_by_the_hold_out(
+    candidate_runs: list[Any], first: dict[str, Any]
+) -> None:
+    best = max(candidate_runs, key=lambda run: run.data.metrics["selection_score"])
+    assert best.data.tags["candidate"] == first["name"]
+
+
+# The next challengers
+
+
+def test_the_same_rows_give_the_same_snapshot_and_the_same_metrics(
+    training: dict[str, Any], candidate_runs: list[Any], settings: Settings
+) -> None:
+    again = train.train_candidate(USE_CASE, training, "boosting", settings)
+    (before,) = (run for run in candidate_runs if run.data.tags["candidate"] == "boosting")
+    after = tracking.client(settings).get_run(again["run_id"])
+    assert after.data.tags["snapshot.sha256"] == before.data.tags["snapshot.sha256"]
+    timed = {"fit_seconds"}
+    for name in set(before.data.metrics) - timed:
+        assert after.data.metrics[name] == pytest.approx(before.data.metrics[name], rel=1e-12), name
+
+
+def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
+    first: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant = Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(DummyRegressor()))])
+    monkeypatch.setattr(registry.part(USE_CASE, "model"), "candidates", lambda seed=0: {"constant": constant})
+    result = flow.train_and_promote(USE_CASE, settings, AT_CUTOFF)
+    assert (result["version"], result["passed"], result["promoted"]) == (2, False, False)
+    verdict = selection.evaluation_of(settings, result["run_id"])["verdict"]
+    assert [(clause["name"], clause["passed"]) for clause in verdict["clauses"]] == [
+        ("baseline", False),
+        ("champion", False),
+    ]
+    assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1
+    assert tracking.client(settings).get_model_version("flood", "2").tags["gate"] == "refused"
+    assert len(_promotions(settings)) == 1
+
+
+def test_without_a_trained_candidate_nothing_is_registered(training: dict[str, Any], settings: Settings) -> None:
+    with pytest.raises(ModelError, match="No candidate of flood was trained"):
+        selection.select(USE_CASE, training, [], settings)
+
+
+def test_a_snapshot_that_was_tampered_with_in_the_lake_is_refused(first: dict[str, Any], settings: Settings) -> None:
+    taken = snapshot.take(USE_CASE, settings, AT_CUTOFF)
+    (file,) = DeltaTable(settings.lake / "snapshots" / "flood", version=taken.version).file_uris()
+    rows = pl.read_parquet(file)
+    rows.with_columns(pl.col("discharge_next_m3s") * 1.0001).write_parquet(file)
+    with pytest.raises(ModelError, match=f"snapshot {taken.version} of flood has changed"):
+        train.train_candidate(USE_CASE, {"snapshot": taken.to_dict(), "run_id": ""}, "ridge", settings)
+
+
+def test_a_snapshot_does_not_depend_on_the_order_in_which_postgres_gives_the_rows(
+    training: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a collation would that sorts other than by bytes
+    in_order = database.read_frame
+    monkeypatch.setattr(
+        snapshot.database, "read_frame", lambda url, sql: in_order(url, sql).sample(fraction=1, shuffle=True, seed=1)
+    )
+    taken = snapshot.take(USE_CASE, settings, AT_CUTOFF)
+    assert taken.sha256 == training["snapshot"]["sha256"]
+    assert len(snapshot.read(USE_CASE, taken, settings)) == taken.rows
+
+
+# Scores, labels and drift
+
+
+def test_scoring_writes_one_row_a_site_and_a_second_time_changes_nothing(
+    first: dict[str, Any], settings: Settings
+) -> None:
+    window = Window(LAST, LAST)
+    assert score.score(USE_CASE, window, settings) == {"predictions": 3, "matured": 0, "model_version": 1}
+    rows = _predictions(settings)
+    assert [(row["entity"], row["day"], row["model_version"]) for row in rows] == [(site, LAST, 1) for site in SITES]
+    assert all(set(row["outputs"]) == set(OUTPUTS) and row["actual"] is None for row in rows)
+    assert score.score(USE_CASE, window, settings)["predictions"] == 3
+    assert _predictions(settings) == rows
+    assert score.latest(settings.require_database(), USE_CASE, 1)[0]["outputs"] == rows[0]["outputs"]
+
+
+def test_labels_mature_once_tomorrow_is_known(first: dict[str, Any], settings: Settings) -> None:
+    score.score(USE_CASE, Window(LAST, LAST), settings)
+    url = settings.require_database()
+    database.query(url, "update flood.features set discharge_next_m3s = 5 where day = %s", (LAST,))
+    try:
+        assert score.score(USE_CASE, Window(LAST, LAST), settings)["matured"] == 3
+        assert {row["actual"] for row in _predictions(settings)} == {5.0}
+        assert score.score(USE_CASE, Window(LAST, LAST), settings)["matured"] == 0
+    finally:
+        database.query(url, "update flood.features set discharge_next_m3s = null where day = %s", (LAST,))
+
+
+def test_a_day_without_features_gives_no_predictions_and_is_missing_in_the_ledger(
+    first: dict[str, Any], settings: Settings
+) -> None:
+    day = LAST + timedelta(days=400)
+    assert score.score(USE_CASE, Window(day, day), settings)["predictions"] == 0
+    sql = "select state from ops.ledger where step = 'score' and window_start = %s"
+    assert database.query(settings.require_database(), sql, (day,)) == [{"state": "missing"}]
+
+
+def test_a_champion_whose_file_is_not_the_promoted_one_is_not_loaded(
+    first: dict[str, Any], settings: Settings, mlflow_server: SimpleNamespace
+) -> None:
+    model_id = first["model_uri"].rpartition("/")[2]
+    (file,) = (path for path in mlflow_server.artifacts.rglob("model.pkl") if model_id in path.parts)
+    kept = file.read_bytes()
+    file.write_bytes(kept + b"\0")
+    try:
+        with pytest.raises(ModelError, match="version 1 is not the one that was promoted"):
+            score.score(USE_CASE, Window(LAST, LAST), settings)
+    finally:
+        file.write_bytes(kept)
+
+
+class _Loads(HTMLParser):
+    """What a page loads by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "link", "img", "iframe"}:
+            self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+
+def test_a_drift_report_opens_offline_and_its_summary_is_found_again(first: dict[str, Any], settings: Settings) -> None:
+    summary = drift.report(USE_CASE, Window(LAST, LAST), settings)
+    path = Path(summary["report"])
+    page = _Loads()
+    page.feed(path.read_text(encoding="utf-8"))
+    assert path.stat().st_size > 10_000
+    assert [address for address in page.addresses if address.startswith(("http:", "https:", "//"))] == []
+    assert summary["rows"] == len(SITES) * USE_CASE.drift_days
+    assert summary["reference_rows"] > summary["rows"]
+    assert summary["model_version"] == 1
+    assert 0 <= summary["share"] <= 1
+    assert drift.newest(USE_CASE, settings) == summary
+    assert summary["link"].startswith(settings.mlflow_url)
+
+
+def test_the_drift_report_of_days_without_features_is_refused(first: dict[str, Any], settings: Settings) -> None:
+    with pytest.raises(NotFoundError, match="a drift report needs"):
+        drift.report(USE_CASE, Window.parse("2030-01-01"), settings)
+
+
+def test_the_importances_of_the_champion_name_a_feature_that_matters(
+    first: dict[str, Any], training: dict[str, Any], settings: Settings
+) -> None:
+    model, _ = score.load_champion(USE_CASE, settings)
+    taken = Snapshot.from_dict(training["snapshot"])
+    _, holdout = snapshot.split(taken, USE_CASE, snapshot.read(USE_CASE, taken, settings))
+    raised = evaluate.importances(USE_CASE, model, holdout, rows=300)
+    assert raised["discharge_m3s"] > 0
+    assert raised.index[0].startswith(("discharge", "flood", "precip"))

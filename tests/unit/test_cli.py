@@ -1,0 +1,120 @@
+"""Every command explains itself with an example, and an error is one sentence on stderr and exit code 1."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from headwater.cli import app
+
+REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift"}
+"""Commands that tell a program something."""
+SILENT = {"up", "down", "serve"}
+
+
+def _commands() -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+
+    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+        for name, child in getattr(command, "commands", {}).items():
+            if getattr(child, "commands", None):
+                walk(child, (*path, name))
+            elif not child.hidden:
+                found[" ".join((*path, name))] = child
+
+    walk(get_command(app), ())
+    return found
+
+
+COMMANDS = _commands()
+
+
+def test_the_commands_are_the_expected_ones() -> None:
+    assert set(COMMANDS) == REPORTING | SILENT
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_says_what_a_command_does_and_gives_an_example_of_it(name: str) -> None:
+    answer = CliRunner().invoke(app, [*name.split(), "--help"], terminal_width=200)
+    assert answer.exit_code == 0
+    assert f"Example: headwater {name}" in answer.output
+    described = [parameter for parameter in COMMANDS[name].params if parameter.name != "help"]
+    assert [parameter.name for parameter in described if not getattr(parameter, "help", None)] == []
+
+
+@pytest.mark.parametrize("name", sorted(REPORTING))
+def test_what_reports_can_do_so_as_json(name: str) -> None:
+    assert "--json" in [option for parameter in COMMANDS[name].params for option in parameter.opts]
+
+
+def test_the_group_of_commands_shows_its_help_when_nothing_is_asked() -> None:
+    answer = CliRunner().invoke(app, [])
+    assert "From a raw source to a served and watched model" in answer.output
+
+
+def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HEADWATER_")}
+    environment = {**kept, "HEADWATER_HOME": str(home), "COLUMNS": "60", **extra}
+    command = [sys.executable, "-c", "from headwater.cli import main; main()", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("train nowhere", "There is no use case 'nowhere'; there is: "),
+        ("run flood --from tomorrow", "'tomorrow' is not a day; write it as YYYY-MM-DD"),
+        ("run flood --from 2026-03-09 --to 2026-03-01", "The window ends on 2026-03-01, before it starts"),
+        ("run flood --from 2026-03-01 --step guess", "There is no step 'guess'; there is: fetch, check, load"),
+        ("run flood --from 2026-03-01", "no local stack is running; start one with `headwater up`"),
+        ("train flood --cutoff 1.1.2024", "'1.1.2024' is not a day"),
+        ("predict flood --site 1", "no local stack is running; start one with `headwater up`"),
+        ("status", "The stack is not running; start it with `headwater up`"),
+        ("serve nowhere", "There is no use case 'nowhere'"),
+        ("bootstrap flood --camels", "is not understood; write --<kind> PATH"),
+        ("bootstrap flood --camels /nowhere/at/all", "There is nothing at /nowhere/at/all"),
+    ],
+)
+def test_an_error_is_one_sentence_on_stderr_and_exit_code_1(tmp_path: Path, arguments: str, sentence: str) -> None:
+    done = _headwater(tmp_path, *arguments.split())
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    told = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(told) == 1, done.stderr
+    assert sentence in told[0]
+    assert "Traceback" not in done.stderr
+    assert told[0].endswith(".")
+
+
+def test_a_setting_that_is_mistyped_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    done = _headwater(tmp_path, "status", HEADWATER_SERVNG_URL="http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: Unknown setting HEADWATER_SERVNG_URL in the environment; did you mean HEADWATER_SERVING_URL?\n"
+    )
+
+
+def test_the_status_of_no_stack_is_an_empty_list_for_programs(tmp_path: Path) -> None:
+    done = _headwater(tmp_path, "status", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_for_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.argv = ['headwater', '--help']\nfrom headwater.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'pandas', 'polars', 'sklearn', 'mlflow', 'bentoml', 'evidently', 'dbt', 'deltalake', 'airflow'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == "[]"

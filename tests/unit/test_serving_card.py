@@ -1,0 +1,105 @@
+"""The serving card, and what is made from it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from models.serving.app import prediction_app
+from models.serving.card import ServingCard, file_sha256, read_card
+from models.serving.schema import feature_frame, json_outputs, json_rows, request_model
+from pipelines.errors import ModelError
+
+FIELDS = {
+    "use_case": "gauges",
+    "version": 3,
+    "run_id": "abc",
+    "entity": "site_id",
+    "day": "day",
+    "feature_table": "gauges.features",
+    "features": [
+        {"name": "level_m", "type": "float", "nullable": True},
+        {"name": "month", "type": "int"},
+        {"name": "is_wet", "type": "bool"},
+        {"name": "basin", "type": "string", "nullable": True},
+    ],
+    "outputs": ["discharge_m3s", "flood_probability"],
+    "title": "Gauges",
+    "doc": "A test's model.",
+    "model_sha256": "0" * 64,
+    "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+}
+CARD = ServingCard(**FIELDS)
+
+
+def test_a_written_card_is_read_back_equal(tmp_path):
+    CARD.write(tmp_path)
+    assert read_card(tmp_path) == CARD
+
+
+def test_a_missing_or_damaged_card_says_where_and_what(tmp_path):
+    with pytest.raises(ModelError, match="no serving card at"):
+        read_card(tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps({"use_case": "gauges"}))
+    with pytest.raises(ModelError, match="version: Field required"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": [{"name": "a", "type": "int"}] * 2},
+        {"features": []},
+        {"outputs": ["p", "p"]},
+        {"outputs": ["day"]},
+        {"feature_table": "features; DROP TABLE x"},
+        {"model_sha256": "abc"},
+        {"version": 0},
+        {"colour": "red"},
+    ],
+)
+def test_a_card_that_cannot_be_served_is_refused(change):
+    with pytest.raises(ValidationError):
+        ServingCard(**{**FIELDS, **change})
+
+
+def test_a_file_s_hash_is_that_of_its_bytes(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "x").startswith("ba7816bf")
+
+
+def test_rows_become_a_frame_in_the_card_s_order_and_types_with_nan_for_null():
+    frame = feature_frame(CARD, [{"basin": None, "month": 3, "is_wet": True, "level_m": None}])
+    assert list(frame.columns) == ["level_m", "month", "is_wet", "basin"]
+    assert [str(kind) for kind in frame.dtypes] == ["float64", "int64", "bool", "str"]
+    assert frame.isna().iloc[0].tolist() == [True, False, False, True]
+
+
+def test_a_frame_survives_the_way_over_json():
+    frame = pd.DataFrame({"level_m": [1 / 3, np.nan], "month": [3, 4], "is_wet": [True, False], "basin": ["a", None]})
+    rows = request_model(CARD).model_validate_json(json.dumps({"rows": json_rows(CARD, frame)}))
+    pd.testing.assert_frame_equal(feature_frame(CARD, rows.model_dump()["rows"]), frame.astype({"basin": "str"}))
+
+
+def test_outputs_that_json_cannot_hold_become_null():
+    outputs = pd.DataFrame({"discharge_m3s": [np.nan, 1.5], "flood_probability": [np.inf, 0.1]})
+    assert json_outputs(CARD, outputs) == [
+        {"discharge_m3s": None, "flood_probability": None},
+        {"discharge_m3s": 1.5, "flood_probability": 0.1},
+    ]
+
+
+def test_an_entity_type_of_int_refuses_text():
+    request = request_model(CARD.model_copy(update={"entity_type": "int"}))
+    request.model_validate({"entities": [{"site_id": 7}]})
+    with pytest.raises(ValidationError):
+        request.model_validate({"entities": [{"site_id": "7"}]})
+
+
+def test_the_app_is_made_from_the_card_without_a_model():
+    assert {route.path for route in prediction_app(CARD).routes} == {"/predict", "/model"}

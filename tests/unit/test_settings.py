@@ -1,0 +1,134 @@
+"""Settings: where they come from, who wins, and that mistakes are named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import settings as settings_module
+from pipelines.errors import SettingsError
+from pipelines.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder of the test's own, without any setting; the settings of the process are read anew."""
+    for key in [key for key in os.environ if key.upper().startswith("HEADWATER_")]:
+        monkeypatch.delenv(key)
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
+    (tmp_path / "var").mkdir()
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path / "var"))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+def test_without_any_setting_the_sandbox_is_used_and_no_database() -> None:
+    settings = get_settings()
+    assert (settings.sources, settings.database_url, settings.api_keys) == ("sandbox", None, {})
+    with pytest.raises(SettingsError, match=r"HEADWATER_DATABASE_URL is not set .* start one with `headwater up`"):
+        settings.require_database()
+
+
+def test_settings_are_read_once() -> None:
+    assert get_settings() is get_settings()
+
+
+def test_environment_wins_over_dotenv_and_dotenv_over_the_stack(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "var" / "stack.env").write_text(
+        "HEADWATER_MLFLOW_URL=http://stack\nHEADWATER_SERVING_URL=http://stack\nHEADWATER_AIRFLOW_URL=http://stack\n"
+    )
+    (project / ".env").write_text("HEADWATER_MLFLOW_URL=http://dotenv\nHEADWATER_SERVING_URL=http://dotenv\n")
+    monkeypatch.setenv("HEADWATER_MLFLOW_URL", "http://environment")
+    settings = get_settings()
+    assert settings.mlflow_url == "http://environment"
+    assert settings.serving_url == "http://dotenv"
+    assert settings.airflow_url == "http://stack"
+
+
+def test_home_of_dotenv_says_where_the_stack_wrote(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADWATER_HOME")
+    (project / "elsewhere").mkdir()
+    (project / ".env").write_text("HEADWATER_HOME=elsewhere\n")
+    (project / "elsewhere" / "stack.env").write_text("HEADWATER_DATABASE_URL=postgresql://u:p@h/d\n")
+    settings = get_settings()
+    assert settings.home == project / "elsewhere"
+    assert settings.require_database() == "postgresql://u:p@h/d"
+
+
+def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_HTTP_ATTEMPTS", "")
+    assert get_settings().http_attempts == 4
+
+
+def test_unknown_key_of_the_environment_is_refused_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_DATABSE_URL", "x")
+    with pytest.raises(
+        SettingsError, match=r"HEADWATER_DATABSE_URL in the environment; did you mean HEADWATER_DATABASE"
+    ):
+        get_settings()
+
+
+@pytest.mark.parametrize("name", [".env", "var/stack.env"])
+def test_unknown_key_of_a_file_is_refused_with_the_files_name(project: Path, name: str) -> None:
+    (project / name).write_text("HEADWATER_QQQ=1\nOTHER_TOOLS_KEY=2\n")
+    with pytest.raises(SettingsError, match=f"Unknown setting HEADWATER_QQQ in .*{name}; known are: HEADWATER_AIR"):
+        get_settings()
+
+
+def test_unknown_key_with_a_nested_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_APIKEYS__USGS", "secret")
+    with pytest.raises(SettingsError, match="did you mean HEADWATER_API_KEYS") as caught:
+        get_settings()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("HEADWATER_SOURCES", "moon"),
+        ("HEADWATER_HTTP_ATTEMPTS", "many"),
+        ("HEADWATER_HTTP_ATTEMPTS", "0"),
+        ("HEADWATER_HTTP_TIMEOUT_S", "-1"),
+        ("HEADWATER_API_KEYS", "abc123"),
+    ],
+)
+def test_value_that_cannot_be_used_names_its_key(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
+    monkeypatch.setenv(key, value)
+    with pytest.raises(SettingsError, match=f"The setting {key} cannot be used: "):
+        get_settings()
+
+
+def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_DATABASE_URL", "postgresql://me:hunter2@host/db")
+    monkeypatch.setenv("HEADWATER_API_KEYS__USGS", "k3y")
+    settings = get_settings()
+    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert "hunter2" not in shown
+    assert "k3y" not in shown
+    assert settings.api_keys["usgs"].get_secret_value() == "k3y"
+
+
+def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_API_KEYS", "k3y")
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    assert "k3y" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_folders_do_not_depend_on_where_a_process_was_started(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert Settings(home=Path("var")).lake == project / "var" / "lake"
+    assert Settings(home=Path("var")).reports == project / "var" / "reports"
+    assert Settings(lake_url="lake").lake == project / "lake"
+    assert Settings(lake_url="/srv/lake").lake == Path("/srv/lake")
+    assert Settings(home=Path("~/headwater")).home == Path.home() / "headwater"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        get_settings().sources = "live"  # type: ignore[misc]

@@ -1,0 +1,90 @@
+"""The split in time and the columns a model may see; the lake's side of snapshots is tested with a real training."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from models.snapshot import Snapshot, _default_cutoff, _hash, features, split
+from pipelines.registry import get_use_case
+
+FLOOD = get_use_case("flood")
+FIRST = date(2020, 1, 1)
+
+
+def _snapshot(cutoff: str, gap_days: int) -> Snapshot:
+    return Snapshot("flood", 0, 20, "", str(FIRST), "2020-01-10", cutoff, gap_days, "all")
+
+
+def _frame() -> pd.DataFrame:
+    days = [FIRST + timedelta(days=day) for day in range(10) for _ in range(2)]
+    return pd.DataFrame({"day": days, "site_id": ["a", "b"] * 10})
+
+
+@pytest.mark.parametrize("gap_days", [0, 1, 3])
+def test_the_gap_lies_between_the_training_rows_and_the_hold_out(gap_days: int) -> None:
+    train, holdout = split(_snapshot("2020-01-07", gap_days), FLOOD, _frame())
+    assert holdout["day"].min() == date(2020, 1, 7)
+    assert train["day"].max() == date(2020, 1, 6) - timedelta(days=gap_days)
+    assert len(holdout) == 8
+    assert len(train) == 2 * (6 - gap_days)
+
+
+def test_the_gap_of_a_use_case_keeps_the_last_label_of_training_before_the_cutoff() -> None:
+    train, _ = split(_snapshot("2020-01-07", FLOOD.gap_days), FLOOD, _frame())
+    assert train["day"].max() + timedelta(days=1) < date(2020, 1, 7)
+
+
+def test_days_may_come_as_dates_or_as_timestamps() -> None:
+    frame = _frame()
+    stamped = frame.assign(day=pd.to_datetime(frame["day"]))
+    sizes = [[len(part) for part in split(_snapshot("2020-01-05", 1), FLOOD, rows)] for rows in (frame, stamped)]
+    assert sizes == [[6, 12], [6, 12]]
+
+
+def test_a_model_sees_neither_keys_nor_labels_nor_notes_and_all_else_in_its_order() -> None:
+    hidden = [FLOOD.entity, FLOOD.day_column, *FLOOD.labels, *FLOOD.notes]
+    frame = pd.DataFrame({name: [1] for name in ["precip_mm", *hidden, "discharge_m3s"]})
+    assert list(features(FLOOD, frame)) == ["precip_mm", "discharge_m3s"]
+    assert FLOOD.target in hidden
+
+
+def test_a_snapshot_survives_the_way_through_an_xcom() -> None:
+    taken = _snapshot("2020-01-07", 1)
+    assert Snapshot.from_dict(taken.to_dict()) == taken
+
+
+def test_the_hash_follows_the_values_and_not_the_layout() -> None:
+    frame = pl.DataFrame({"day": [1, 2, 3], "value": [0.1, None, 3.0]})
+    pieces = pl.concat([frame[:1], frame[1:]], rechunk=False)
+    assert _hash(pieces) == _hash(frame)
+    assert _hash(frame.with_columns(value=pl.col("value").fill_null(0.0))) != _hash(frame)
+    assert _hash(frame.reverse()) != _hash(frame)
+
+
+def _days(first: date, count: int) -> pl.Series:
+    return pl.Series([first + timedelta(days=at) for at in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("days", "customary", "cutoff"),
+    [
+        (_days(date(1980, 10, 1), 12_400), date(2005, 10, 1), date(2005, 10, 1)),
+        (_days(date(2005, 1, 1), 4_000), date(2005, 10, 1), date(2005, 1, 1) + timedelta(days=3_000)),
+        (_days(date(2001, 1, 1), 1_456), date(2005, 10, 1), date(2001, 1, 1) + timedelta(days=1_092)),
+        (_days(date(2010, 1, 1), 4_000), None, date(2010, 1, 1) + timedelta(days=3_999 - 730)),
+        (_days(date(2024, 1, 1), 800), None, date(2024, 1, 1) + timedelta(days=600)),
+    ],
+    ids=[
+        "customary",
+        "customary too early",
+        "customary too late",
+        "the spec's",
+        "history shorter than the spec's hold-out",
+    ],
+)
+def test_the_default_cutoff_leaves_enough_on_both_sides(days: pl.Series, customary: date | None, cutoff: date) -> None:
+    assert _default_cutoff(days, FLOOD, customary) == cutoff
