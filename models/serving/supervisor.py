@@ -122,7 +122,8 @@ class Supervisor:
         # Prometheus counts in files; two versions must not share them.
         metrics = tempfile.TemporaryDirectory(prefix="headwater-metrics-")
         handle = self._listener.fileno()
-        command = [sys.executable, "-m", "_bentoml_impl.worker.service", champion.bento]
+        # -P: the folder of the file stays off the path, where its neighbours would pass for top-level modules
+        command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), champion.bento]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [*command, "--fd", str(handle), "--worker-id", "1"],
