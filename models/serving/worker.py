@@ -10,7 +10,7 @@ import asyncio
 import socket
 
 import uvicorn
-from _bentoml_impl.worker.service import main
+from _bentoml_impl.worker.service import main  # type: ignore[import-untyped]
 
 DRAIN_S = 1.0
 """How long connections that are open when the worker is told to end may still bring a request."""
