@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKS := requirements/runtime.txt requirements/serving.txt requirements/dev.txt
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -53,7 +52,7 @@ format: install ## Format the code
 lock: ## Compile the locks anew, without index addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--upgrade requirements/dev.in -o requirements/dev.txt
-	for name in runtime serving; do \
+	for name in runtime serving bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 			-c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
