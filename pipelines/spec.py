@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 ColumnType = Literal["string", "int", "float", "bool", "date", "timestamp"]
+Coercion = Literal["text", "integral"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a data contract; `minimum` and `maximum` are inclusive and in `unit`."""
+    """One column of a data contract; `minimum` and `maximum` are inclusive and in `unit`.
+
+    A null is kept where the column is `nullable`; elsewhere, and always in a key, its row is quarantined.
+    What an upstream sends in another type is read only as `coercions` allow: `text` reads a number, a day, a time or
+    a truth value from its text, `integral` an int from a float without a fraction. A lossless widening (int to
+    float) needs no leave; anything else is a fault of the row.
+    """
 
     name: str
     type: ColumnType
@@ -20,6 +27,7 @@ class Column:
     nullable: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    coercions: tuple[Coercion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,8 @@ class Dataset:
 
     `correction_days` is how far back each daily window asks again, because the upstream still revises
     those days. `day_column` orders the rows in time; a data set without one (a master table) is small, and is
-    merged by its key.
+    merged by its key. `partition` is the span of days that one partition of the lake and of Postgres holds, `file_mb`
+    the size to which the lake's files are compacted where a partition holds that much.
     """
 
     name: str
@@ -37,6 +46,8 @@ class Dataset:
     columns: tuple[Column, ...]
     day_column: str | None = "day"
     correction_days: int = 0
+    partition: Literal["year", "month"] = "year"
+    file_mb: int = 128
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -46,11 +57,38 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an upstream is: its public address, and the folder it has in the sandbox."""
+    """Where an upstream is: its public address, and the folder it has in the sandbox.
+
+    `slots` is how many tasks may ask it at once, whoever they work for.
+    """
 
     name: str
     live_url: str
     sandbox_path: str
+    slots: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calendar:
+    """The days on which an upstream publishes data; on others, none are expected.
+
+    `kind` is every day, Monday to Friday, or the sessions of an `exchange` (its ISO 10383 code, such as XNYS).
+    `added` and `removed` are ISO days that differ from that: special sessions, holidays declared late.
+    """
+
+    kind: Literal["daily", "weekdays", "exchange"] = "daily"
+    exchange: str | None = None
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How many days each layer keeps before its older part may be archived."""
+
+    landing_days: int = 5 * 365
+    normalized_days: int = 3 * 365
+    features_days: int = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +133,8 @@ class UseCase:
     holdout_days: int = 730
     gap_days: int = 1
     drift_days: int = 30
+    calendar: Calendar = Calendar()
+    retention: Retention = Retention()
 
     @property
     def raw_schema(self) -> str:
