@@ -31,7 +31,8 @@ create table if not exists ops.ledger (
     bytes bigint, seconds double precision, peak_memory_mb double precision,
     content_hash text, code_version text, detail jsonb
 );
-create index if not exists ledger_window on ops.ledger (use_case, dataset, step, window_start, window_end);
+create unique index if not exists ledger_attempt
+    on ops.ledger (use_case, dataset, step, window_start, window_end, attempt);
 create table if not exists ops.promotions (
     promotion_id bigint generated always as identity primary key,
     at timestamptz not null default now(),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pipelines import database
@@ -19,6 +20,8 @@ from pipelines.settings import PROJECT
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 COUNTS = ("received", "accepted", "quarantined", "inserted", "updated", "unchanged", "bytes", "content_hash")
 
 
@@ -43,15 +46,26 @@ def code_version() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, in MB."""
+    """Largest resident memory of this process in MB, since `_forget_peak` where the system can tell, else so far."""
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def _forget_peak() -> None:
+    """Lets the kernel's peak begin anew at what is resident now (Linux's /proc/self/clear_refs)."""
+    with suppress(OSError):
+        _CLEAR.write_text("5")
 
 
 @contextmanager
 def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) -> Iterator[Entry]:
     """Runs a step's body and writes its row, also when the body fails (state `failed`, with the sentence)."""
     database.ensure_ops(url)
+    _forget_peak()
     started, report = time.perf_counter(), Entry()
     try:
         yield report
@@ -66,11 +80,12 @@ def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) 
 
 def _write(url: str, use_case: UseCase, dataset: str, step: str, window: Window, report: Entry, seconds: float) -> None:
     counts = [report.counts.get(name) for name in COUNTS]
-    detail = json.dumps(report.detail) if report.detail is not None else None
+    detail = json.dumps(report.detail, default=str) if report.detail is not None else None
     key = (use_case.slug, dataset, step, window.start, window.end)
+    # Two that run the same step at once are two attempts: the second one counts when the first is written
     database.query(
         url,
-        f"""insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state,
+        f"""select pg_advisory_xact_lock(hashtext('ledger')); insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state,
                 {", ".join(COUNTS)}, seconds, peak_memory_mb, code_version, detail)
             select %s, %s, %s, %s, %s, 1 + count(*), %s, {", ".join(["%s"] * len(COUNTS))}, %s, %s, %s, %s
             from ops.ledger

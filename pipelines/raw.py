@@ -1,103 +1,120 @@
-"""The load: rows into `raw_<slug>.<dataset>`, tables derived from contracts.
+"""The load: rows into `raw_<slug>.<dataset>`, all or none of them.
 
-Rows go through Arrow and binary COPY (ADBC) into a temporary table, then one transaction brings them in:
-late corrections win, identical rows change nothing, a crash leaves the old state.
+Rows go through Arrow and binary COPY (ADBC) in batches, so memory does not grow with the load, on one of three ways:
+
+* partitions that the table does not have yet are filled side by side and attached (`raw_bulk`);
+* into days that it has no row of, COPY writes straight into the table;
+* elsewhere COPY fills a temporary table (which has no WAL), and only what differs is written from there: the same
+  rows again change nothing.
 """
 
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import adbc_driver_postgresql.dbapi
-import polars as pl
 
+from pipelines import raw_bulk
 from pipelines.database import ensure, one_line
 from pipelines.errors import DatabaseError
+from pipelines.feed import Feed, Read
+from pipelines.raw_tables import index, partitions, partitions_ddl, raw_table, table_ddl
 from pipelines.spec import Dataset, UseCase
-from pipelines.types import POSTGRES, REVISED_AT, Merged
+from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
 
-
-def raw_table(use_case: UseCase, dataset: Dataset) -> str:
-    """Qualified name of a loaded table."""
-    return f"{use_case.raw_schema}.{dataset.name}"
+ANALYZE_FROM = 20_000
+"""Rows from which the planner is told what the temporary table holds; it guesses well enough below."""
 
 
-def raw_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:
-    """DDL of a loaded table, partitioned by the year of its day; with the partitions that a window needs."""
-    table = raw_table(use_case, dataset)
-    columns = [
-        f"{column.name} {POSTGRES[column.type]}{'' if column.nullable else ' not null'}" for column in dataset.columns
-    ]
-    columns += [f"{REVISED_AT} timestamptz not null", f"primary key ({', '.join(dataset.keys)})"]
-    partitioned = f" partition by range ({dataset.day_column})" if dataset.day_column else ""
-    statements = [
-        f"create schema if not exists {use_case.raw_schema}",
-        f"create table if not exists {table} ({', '.join(columns)}){partitioned}",
-    ]
-    if dataset.day_column:
-        statements += [
-            f"create table if not exists {table}_{year} partition of {table} "
-            f"for values from ('{year}-01-01') to ('{year + 1}-01-01')"
-            for year in range(window.start.year, window.end.year + 1)
-        ]
-    return ";\n".join(statements)
+def load(url: str, use_case: UseCase, dataset: Dataset, window: Window, read: Read) -> Merged:
+    """Makes `raw_<slug>.<dataset>` hold the rows that `read` gives of a window.
 
-
-def load(url: str, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame) -> Merged:
-    """Brings rows into `raw_<slug>.<dataset>` in one transaction.
-
-    Args:
-        rows: the contract's columns and `revised_at`, one row a key.
+    `read` is called while no other load of the table is under way, so that what it reads is the newest; perhaps for
+    parts of the window, by two threads at once.
 
     Raises:
-        DatabaseError: Postgres cannot be reached or refused; the table is as it was.
+        DatabaseError: Postgres cannot be reached or refuses; the table is as it was.
     """
+    table, feed = raw_table(use_case, dataset), Feed(dataset, read, window)
     # Locked by schema, not by table: the first loads of several tables all make the schema
-    ensure(url, use_case.raw_schema, raw_ddl(use_case, dataset, window))
-    arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    ensure(url, use_case.raw_schema, table_ddl(use_case, dataset))
+    parts = list(partitions(use_case, dataset, window))
     try:
         with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
-            # One loader of a table at a time: two that bring the same window wait for each other
-            cursor.execute(f"select pg_advisory_xact_lock(hashtext('{raw_table(use_case, dataset)}'))")
-            cursor.fetchall()
-            cursor.adbc_ingest("incoming", arrow, mode="create", temporary=True)
-            cursor.execute(_compare_sql(use_case, dataset))
-            inserted, updated, first, last = cursor.fetchone()
-            if inserted or updated:
-                cursor.execute(_upsert_sql(use_case, dataset))
+            _ask(cursor, f"select pg_advisory_xact_lock(hashtext('{table}'))")
+            if parts and raw_bulk.are_new(cursor, parts):
+                merged = raw_bulk.load(url, cursor, use_case, dataset, window, parts, read)
+            else:
+                if parts:
+                    ensure(url, table, partitions_ddl(use_case, dataset, window))
+                merged = _append_or_merge(cursor, use_case, dataset, window, feed)
             connection.commit()
     except adbc_driver_postgresql.dbapi.Error as error:
-        raise DatabaseError(
-            f"Loading {raw_table(use_case, dataset)} {window} failed: {one_line(error)}. The old table stands."
-        ) from error
+        if feed.error is not None:  # ADBC wraps what reading raised
+            raise feed.error from None
+        raise DatabaseError(f"Loading {table} {window} failed: {one_line(error)}. The old table stands.") from error
+    return merged
+
+
+def _ask(cursor: Any, sql: str) -> Any:
+    cursor.execute(sql)
+    return cursor.fetchone()
+
+
+def _append_or_merge(cursor: Any, use_case: UseCase, dataset: Dataset, window: Window, feed: Feed) -> Merged:
+    if dataset.day_column is not None:
+        inside = f"{dataset.day_column} between '{window.start}' and '{window.end}'"
+        (found,) = _ask(cursor, f"select exists (select from {raw_table(use_case, dataset)} where {inside})")
+        if not found:
+            cursor.adbc_ingest(dataset.name, feed.reader(), mode="append", db_schema_name=use_case.raw_schema)
+            return Merged(feed.rows, 0, 0, feed.span)
+    cursor.adbc_ingest("incoming", feed.reader(), mode="create", temporary=True)
+    return _merge(cursor, use_case, dataset, feed)
+
+
+def _merge(cursor: Any, use_case: UseCase, dataset: Dataset, feed: Feed) -> Merged:
+    if feed.rows >= ANALYZE_FROM:
+        cursor.execute("analyze incoming")
+    inserted, updated, first, last = _ask(cursor, _compare_sql(use_case, dataset, feed.span))
+    if inserted or updated:
+        cursor.execute(_upsert_sql(use_case, dataset))
     touched = Window(first, last) if isinstance(first, date) else None
-    return Merged(inserted, updated, rows.height - inserted - updated, touched)
+    return Merged(inserted, updated, feed.rows - inserted - updated, touched)
 
 
-def _differs(dataset: Dataset) -> str:
+def _differs(dataset: Dataset, theirs: str) -> str:
+    """Whether a row is to be written: as the lake has it, but never an older version over a newer one."""
     values = [column.name for column in dataset.columns if not column.key]
-    ours, theirs = (", ".join(f"{alias}.{name}" for name in values) for alias in ("present", "incoming"))
-    return f"({ours}) is distinct from ({theirs}) and incoming.{REVISED_AT} >= present.{REVISED_AT}"
+    ours, other = (", ".join(f"{alias}.{name}" for name in values) for alias in ("present", theirs))
+    old, new = f"present.{REVISED_AT}", f"{theirs}.{REVISED_AT}"
+    return (
+        f"(({ours}) is distinct from ({other}) and {new} >= {old}"
+        f" or ({ours}) is not distinct from ({other}) and {new} <> {old})"
+    )
 
 
-def _compare_sql(use_case: UseCase, dataset: Dataset) -> str:
-    key = dataset.keys[0]
+def _compare_sql(use_case: UseCase, dataset: Dataset, span: Window | None) -> str:
+    key, differs = dataset.keys[0], _differs(dataset, "incoming")
     day = f"incoming.{dataset.day_column}" if dataset.day_column else "null::date"
+    # With the days written out, Postgres looks into the partitions of these days only
+    near = f" where {dataset.day_column} between '{span.start}' and '{span.end}'" if span else ""
     return f"""
         select count(*) filter (where present.{key} is null),
-               count(*) filter (where present.{key} is not null and {_differs(dataset)}),
-               min({day}) filter (where present.{key} is null or {_differs(dataset)}),
-               max({day}) filter (where present.{key} is null or {_differs(dataset)})
-        from incoming left join {raw_table(use_case, dataset)} as present using ({", ".join(dataset.keys)})"""
+               count(*) filter (where present.{key} is not null and {differs}),
+               min({day}) filter (where present.{key} is null or {differs}),
+               max({day}) filter (where present.{key} is null or {differs})
+        from incoming
+        left join (select * from {raw_table(use_case, dataset)}{near}) as present using ({", ".join(dataset.keys)})"""
 
 
 def _upsert_sql(use_case: UseCase, dataset: Dataset) -> str:
-    columns = [column.name for column in dataset.columns] + [REVISED_AT]
+    columns = list(stored_schema(dataset))
     changed = [name for name in columns if name not in dataset.keys]
     return f"""
         insert into {raw_table(use_case, dataset)} as present ({", ".join(columns)})
-        select {", ".join(columns)} from incoming
-        on conflict ({", ".join(dataset.keys)}) do update
+        select {", ".join(columns)} from incoming order by {", ".join(index(dataset))}
+        on conflict ({", ".join(index(dataset))}) do update
         set {", ".join(f"{name} = excluded.{name}" for name in changed)}
-        where {_differs(dataset).replace("incoming.", "excluded.")}"""
+        where {_differs(dataset, "excluded")}"""

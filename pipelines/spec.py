@@ -110,7 +110,8 @@ class UseCase:
 
     `schedule` is a cron expression in `timezone`; the run of a day works on the day before, at the site.
     `labels` and `notes` are the feature table's columns that no model may see.
-    `memory_days` is how many days a change of one row can reach forward into the features.
+    `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
+    can, beyond them, reach all days of later years (a statistic over whole years).
     """
 
     slug: str
@@ -130,6 +131,7 @@ class UseCase:
     required_features: tuple[str, ...] = ()
     day_column: str = "day"
     memory_days: int = 0
+    yearly_memory: bool = False
     holdout_days: int = 730
     gap_days: int = 1
     drift_days: int = 30

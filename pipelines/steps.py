@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-from pipelines import lake, ledger, raw, registry
+from pipelines import checking, lake, ledger, raw, recompute, registry
+from pipelines.calendar import expected_days
+from pipelines.checking import reach
 from pipelines.contract import Checked
-from pipelines.contract import check as check_rows
-from pipelines.errors import ContractError, NotFoundError
+from pipelines.errors import NotFoundError
 from pipelines.landing import Landing, Received
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import Dataset, UseCase
@@ -25,11 +25,6 @@ from pipelines.window import Window
 
 logger = logging.getLogger(__name__)
 Counts = dict[str, Any]
-
-
-def reach(dataset: Dataset, window: Window) -> Window:
-    """The days a window asks for: its own, and those before that the upstream still corrects."""
-    return window.widened(before=dataset.correction_days)
 
 
 def fetch(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings | None = None) -> Counts:
@@ -41,10 +36,17 @@ def fetch(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
     """
     settings = settings or get_settings()
     with ledger.entry(settings.require_database(), use_case, dataset.name, "fetch", window) as report:
+        if not _is_expected(use_case, dataset, window):
+            report.state = "not-expected"
+            return {"state": report.state}
         received = registry.part(use_case, "source").fetch(dataset, reach(dataset, window), settings)
         report.counts = _land(use_case, dataset, window, received, settings)
         report.state = "loaded" if received else "not-expected"
     return {"state": report.state, **report.counts}
+
+
+def _is_expected(use_case: UseCase, dataset: Dataset, window: Window) -> bool:
+    return dataset.day_column is None or bool(expected_days(use_case.calendar, window))
 
 
 def land(use_case: UseCase, dataset: Dataset, window: Window, received: list[Received], settings: Settings) -> Counts:
@@ -69,20 +71,13 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
     settings = settings or get_settings()
     with ledger.entry(settings.require_database(), use_case, dataset.name, "check", window) as report:
         landing = Landing(settings.lake, use_case)
+        if landing.newest(dataset, window) is None and not _is_expected(use_case, dataset, window):
+            report.state = "not-expected"
+            return {"state": report.state}
         envelope = landing.require(dataset, window)
-        answers = [(item, landing.read(item)) for item in envelope.objects]
-        rows = registry.part(use_case, "source").parse(dataset, answers)
-        checked = check_rows(dataset, rows, reach(dataset, window))
-        if rows.height != checked.received:
-            raise ContractError(
-                f"{use_case.slug} {dataset.name} {window}: {rows.height} rows came in, "
-                f"{checked.received} were accounted for. This is a fault of Headwater; please report it."
-            )
-        revised_at = datetime.fromisoformat(envelope.fetched_at)
-        lake.write_quarantine(settings.lake, use_case, dataset, window, checked.quarantined, envelope.content_hash)
-        merged = lake.merge_normalized(
-            settings.lake, use_case, dataset, reach(dataset, window), checked.accepted, revised_at
-        )
+        applied = checking.apply(settings.lake, use_case, dataset, window, envelope)
+        checking.apply_later(settings.lake, use_case, dataset, window, envelope)
+        checked, merged = applied.checked, applied.merged
         report.counts = {
             "received": checked.received,
             "accepted": checked.accepted.height,
@@ -93,7 +88,10 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
             "bytes": envelope.bytes,
             "content_hash": envelope.content_hash,
         }
-        report.state = _state(dataset, window, bool(envelope.objects), checked)
+        report.state = applied.state
+        report.detail = {"contract": dataset.version, "days": checking.days_of(dataset, checked.accepted)}
+        if applied.reason:
+            report.detail["reason"] = applied.reason
     _warn_of_quarantine(f"{use_case.slug} {dataset.name} {window}", checked)
     return {"state": report.state, **report.counts}
 
@@ -105,20 +103,6 @@ def _warn_of_quarantine(what: str, checked: Checked) -> None:
         logger.warning("%s: %d rows in quarantine: %s", what, checked.quarantined.height, said)
 
 
-def _state(dataset: Dataset, window: Window, expected: bool, checked: Checked) -> str:
-    if not expected:
-        return "not-expected"
-    if not checked.received:
-        return "missing"
-    if checked.accepted.is_empty():
-        return "quarantined"
-    if dataset.day_column is None or checked.quarantined.height:
-        return "loaded"
-    # Corrections of earlier days came, and nothing of the days that were asked for
-    day = checked.accepted.get_column(dataset.day_column)
-    return "loaded" if day.is_between(window.start, window.end).any() else "late"
-
-
 def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings | None = None) -> Counts:
     """Brings the normalized rows of the window into Postgres, in one transaction.
 
@@ -128,12 +112,12 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
     settings = settings or get_settings()
     url = settings.require_database()
     with ledger.entry(url, use_case, dataset.name, "load", window) as report:
-        rows = lake.read_normalized(settings.lake, use_case, dataset, reach(dataset, window))
-        loaded = raw.load(url, use_case, dataset, reach(dataset, window), rows)
-        counts = asdict(loaded) | {"accepted": rows.height}
+        read = lake.reader(settings.lake, use_case, dataset)
+        loaded = raw.load(url, use_case, dataset, reach(dataset, window), read)
+        counts = asdict(loaded) | {"accepted": loaded.inserted + loaded.updated + loaded.unchanged}
         counts["touched"] = str(loaded.touched) if loaded.touched else None
         report.counts = counts
-        report.detail = {"touched": counts["touched"]}
+        report.detail = {"touched": [loaded.touched.start, loaded.touched.end] if loaded.touched else None}
     return counts
 
 
@@ -146,12 +130,11 @@ def transform(use_case: UseCase, window: Window, settings: Settings | None = Non
     from pipelines import dbt  # dbt takes seconds to import; only this step needs it
 
     settings = settings or get_settings()
-    corrections = max(dataset.correction_days for dataset in use_case.datasets)
-    # One day more before: the label of a day is the next day's value
-    touched = window.widened(before=corrections + 1, after=use_case.memory_days)
-    with ledger.entry(settings.require_database(), use_case, "features", "transform", window) as report:
-        nodes = dbt.build(use_case, touched, settings)
-        report.detail = {"nodes": nodes}
+    url = settings.require_database()
+    with ledger.entry(url, use_case, "features", "transform", window) as report:
+        due = recompute.due(url, use_case, window)
+        nodes = [node for span in due.spans for node in dbt.build(use_case, span, settings)]
+        report.detail = {"nodes": nodes, "spans": [str(span) for span in due.spans], "through": due.through}
         report.counts = {"accepted": sum(node["rows"] for node in nodes if node["name"] == "features")}
     return report.counts | {"nodes": len(nodes)}
 

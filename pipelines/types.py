@@ -31,12 +31,16 @@ REVISED_AT = "revised_at"
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What bringing rows into a table did, in rows, and the days it touched (none where nothing changed)."""
+    """What bringing rows into a table did, in rows, and the days it touched (none where nothing changed).
+
+    `news` is how many of the rows are in the table as first received then, however often they are brought.
+    """
 
     inserted: int
     updated: int
     unchanged: int
     touched: Window | None
+    news: int = 0
 
 
 def polars_schema(dataset: Dataset) -> dict[str, pl.DataType]:

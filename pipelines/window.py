@@ -32,6 +32,21 @@ class Window:
         """The window with that many more days at its ends."""
         return Window(self.start - timedelta(days=before), self.end + timedelta(days=after))
 
+    def shifted(self, days: int) -> Window:
+        """The window so many days later."""
+        return Window(self.start + timedelta(days=days), self.end + timedelta(days=days))
+
+    def overlaps(self, other: Window) -> bool:
+        """Whether they share a day."""
+        return self.start <= other.end and other.start <= self.end
+
+    def __contains__(self, day: date) -> bool:
+        return self.start <= day <= self.end
+
+    def __or__(self, other: Window) -> Window:
+        """The window from the first day of both to the last."""
+        return Window(min(self.start, other.start), max(self.end, other.end))
+
     @property
     def days(self) -> int:
         """How many days it holds."""

@@ -12,6 +12,7 @@ import httpx
 import polars as pl
 
 from pipelines import database
+from pipelines.feed import Read
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings
 from pipelines.types import REVISED_AT, polars_schema
@@ -69,6 +70,11 @@ def received(rows: pl.DataFrame, hours: int = 0) -> pl.DataFrame:
     """The rows as received so many hours after noon."""
     at = pl.lit(NOON + timedelta(hours=hours)).cast(pl.Datetime("us", "UTC"))
     return rows.with_columns(at.alias(REVISED_AT))
+
+
+def giving(rows: pl.DataFrame) -> Read:
+    """A reader of those of these rows that are of its window."""
+    return lambda window: [rows.filter(pl.col("day").is_between(pl.lit(window.start), pl.lit(window.end)))]
 
 
 def fingerprint(url: str, table: str, *, versions: bool = False) -> tuple[int, str]:

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import yaml
-from db.helpers import DISCHARGE, FLOOD, FORECAST, SITES, WEATHER, days_of, fingerprint, make_settings, received
+from db.helpers import DISCHARGE, FLOOD, FORECAST, SITES, WEATHER, days_of, fingerprint, giving, make_settings, received
 
 from pipelines import database, dbt, raw
 from pipelines.errors import TransformError
@@ -72,7 +72,8 @@ def fill(url: str, rows: dict[str, pl.DataFrame], hours: int = 0) -> None:
         whole = frame.select(
             [pl.col(name) if name in frame.columns else pl.lit(None, kind).alias(name) for name, kind in schema.items()]
         )
-        raw.load(url, FLOOD, dataset, EVER, received(whole, hours))
+        stored = received(whole, hours)
+        raw.load(url, FLOOD, dataset, EVER, giving(stored) if dataset.day_column else lambda _, rows=stored: [rows])
 
 
 def published(url: str) -> pd.DataFrame:

@@ -161,4 +161,5 @@ USE_CASE = UseCase(
     required_features=("discharge_m3s", "flood_threshold_m3s"),
     gate=Gate(metric="nse", must_beat="persistence", may_lose=0.02),
     memory_days=90,
+    yearly_memory=True,
 )

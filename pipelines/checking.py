@@ -1,0 +1,138 @@
+"""What is made of one landed answer: its rows in the lake or in quarantine, and the state of its window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from pipelines import lake, registry
+from pipelines.calendar import expected_days
+from pipelines.contract import OUTSIDE, Checked
+from pipelines.contract import check as check_rows
+from pipelines.errors import ContractError
+from pipelines.landing import Envelope, Landing
+from pipelines.spec import Dataset, UseCase
+from pipelines.types import Merged
+from pipelines.window import Window
+
+STALE_DAYS = 7
+"""How many days back an answer is compared with, to find a copy of an earlier one under a new name."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of an answer; `reason` says why the state is not `loaded`."""
+
+    checked: Checked
+    merged: Merged
+    state: str
+    reason: str | None
+
+
+def reach(dataset: Dataset, window: Window) -> Window:
+    """The days a window asks for: its own, and those before that the upstream still corrects."""
+    return window.widened(before=dataset.correction_days)
+
+
+def apply(root: Path, use_case: UseCase, dataset: Dataset, window: Window, envelope: Envelope) -> Applied:
+    """Holds a landed answer against the contract; the good rows go to the lake, the others to quarantine.
+
+    Raises:
+        ContractError: the shape of the answer changed; nothing was stored.
+    """
+    landing = Landing(root, use_case)
+    rows = registry.part(use_case, "source").parse(dataset, [(item, landing.read(item)) for item in envelope.objects])
+    checked = check_rows(dataset, rows, reach(dataset, window))
+    if rows.height != checked.received:
+        raise ContractError(
+            f"{use_case.slug} {dataset.name} {window}: {rows.height} rows came in, "
+            f"{checked.received} were accounted for. This is a fault of Headwater; please report it."
+        )
+    original = _original(landing, dataset, window, envelope)
+    if original is not None:
+        checked = _refused(dataset, rows, checked, f"stale: a copy of the answer for {original}")
+    received_at = datetime.fromisoformat(envelope.fetched_at)
+    lake.write_quarantine(root, use_case, dataset, window, checked.quarantined, envelope.content_hash)
+    merged = lake.merge_normalized(root, use_case, dataset, reach(dataset, window), checked.accepted, received_at)
+    state, reason = _state(use_case, dataset, window, envelope, checked, merged, original)
+    return Applied(checked, merged, state, reason)
+
+
+def _original(landing: Landing, dataset: Dataset, window: Window, envelope: Envelope) -> Window | None:
+    """The earlier window that the same bytes were received for, if this answer is a stale copy."""
+    if dataset.day_column is None or not envelope.objects:
+        return None
+    content = {item.sha256 for item in envelope.objects}
+    for days in range(1, STALE_DAYS + 1):
+        earlier = window.shifted(-days)
+        known = landing.newest(dataset, earlier)
+        if known is not None and content == {item.sha256 for item in known.objects}:
+            return earlier
+    return None
+
+
+def _refused(dataset: Dataset, rows: pl.DataFrame, checked: Checked, reason: str) -> Checked:
+    """The same rows, all of them in quarantine for one reason."""
+    raw = rows.select(pl.struct(column.name for column in dataset.columns).struct.json_encode().alias("raw"))
+    quarantined = raw.select(pl.lit(reason).alias("reason"), "raw")
+    return Checked(checked.accepted.clear(), quarantined)
+
+
+def _state(
+    use_case: UseCase,
+    dataset: Dataset,
+    window: Window,
+    envelope: Envelope,
+    checked: Checked,
+    merged: Merged,
+    original: Window | None,
+) -> tuple[str, str | None]:
+    expected = expected_days(use_case.calendar, window)
+    if not envelope.objects or (dataset.day_column is not None and not expected and not checked.received):
+        return "not-expected", None
+    if original is not None:
+        return "missing", f"a stale copy of the answer for {original}"
+    if not checked.received:
+        return "missing", "the answer holds no rows"
+    outside = checked.quarantined.get_column("reason").str.contains(OUTSIDE, literal=True).sum()
+    if outside == checked.received:
+        return "missing", f"all rows are of other days than {window}"
+    if checked.accepted.is_empty():
+        return "quarantined", "no row fits the contract"
+    if dataset.day_column is None or _holds_own_days(dataset, window, checked):
+        return "loaded", None
+    if merged.news:
+        return "late", f"only corrections of days before {window.start} came"
+    return "missing", "the answer holds nothing new: a stale copy, or the upstream has stopped"
+
+
+def _holds_own_days(dataset: Dataset, window: Window, checked: Checked) -> bool:
+    assert dataset.day_column is not None  # noqa: S101 - for the type checker
+    inside = checked.accepted.get_column(dataset.day_column).is_between(window.start, window.end).any()
+    # A row of these days may be the one in quarantine; its day is not known where it is the fault
+    return bool(inside) or checked.quarantined.height > 0
+
+
+def days_of(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[date, date]]:
+    """The days that rows are of, as spans of days without a gap."""
+    if dataset.day_column is None:
+        return []
+    return spans(rows.get_column(dataset.day_column).unique().sort().to_list())
+
+
+def spans(days: Sequence[date]) -> list[tuple[date, date]]:
+    """First and last day of each run of consecutive days; `days` are sorted."""
+    found: list[tuple[date, date]] = []
+    for day in days:
+        if found and (day - found[-1][1]).days == 1:
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found

@@ -1,0 +1,88 @@
+"""Which days of the features are to be computed anew: those of the window, and those that later loads have touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pipelines import database
+from pipelines.raw_tables import raw_table
+from pipelines.spec import UseCase
+from pipelines.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Spans to compute, apart from each other and in order; `through` is the newest ledger row they answer to."""
+
+    spans: list[Window]
+    through: int
+
+
+def due(url: str, use_case: UseCase, window: Window) -> Due:
+    """The spans of a window and of all loads since the last transform that ended well.
+
+    So a correction of a day long ago, and one whose own transform failed, is computed by the next transform of
+    whichever window.
+    """
+    loads = _loads_since_last(url, use_case)
+    through = max((load["ledger_id"] for load in loads), default=0)
+    corrections = max(dataset.correction_days for dataset in use_case.datasets)
+    wanted = [window.widened(before=corrections), *(touched for load in loads if (touched := _touched(load)))]
+    dated = {dataset.name: dataset.day_column is not None for dataset in use_case.datasets}
+    history = _history(url, use_case)
+    if history is not None:
+        if any(not dated[load["dataset"]] and (load["inserted"] or load["updated"]) for load in loads):
+            wanted.append(history)  # a row without a day may concern all days
+        wanted = [_to_the_end(use_case, span, history) for span in wanted]
+    # One day more before: the label of a day is the next day's value
+    return Due(list(joined(span.widened(before=1, after=use_case.memory_days) for span in wanted)), through)
+
+
+def joined(spans: Iterable[Window]) -> Iterator[Window]:
+    """The same days as spans that neither overlap nor touch, in order."""
+    present: Window | None = None
+    for span in sorted(spans):
+        if present is None:
+            present = span
+        elif span.overlaps(present.widened(after=1)):
+            present |= span
+        else:
+            yield present
+            present = span
+    if present is not None:
+        yield present
+
+
+def _to_the_end(use_case: UseCase, span: Window, history: Window) -> Window:
+    ends_before = span.end.year < history.end.year
+    return span | Window(span.start, history.end) if use_case.yearly_memory and ends_before else span
+
+
+def _loads_since_last(url: str, use_case: UseCase) -> list[dict[str, Any]]:
+    return database.query(
+        url,
+        """select ledger_id, dataset, inserted, updated, detail from ops.ledger
+           where use_case = %(slug)s and step = 'load' and state = 'loaded' and (inserted > 0 or updated > 0)
+             and ledger_id > coalesce((select max((detail ->> 'through')::bigint) from ops.ledger
+                                       where use_case = %(slug)s and step = 'transform' and state = 'loaded'), 0)""",
+        {"slug": use_case.slug},
+    )
+
+
+def _touched(load: dict[str, Any]) -> Window | None:
+    days = load["detail"]["touched"]
+    return Window.parse(*days) if days else None
+
+
+def _history(url: str, use_case: UseCase) -> Window | None:
+    """First and last day of the raw tables."""
+    found: list[date] = []
+    for dataset in use_case.datasets:
+        table = raw_table(use_case, dataset)
+        if dataset.day_column is not None and database.query(url, "select to_regclass(%s) as t", (table,))[0]["t"]:
+            row = database.query(url, f"select min({dataset.day_column}) as a, max({dataset.day_column}) as b from {table}")
+            found += [day for day in (row[0]["a"], row[0]["b"]) if day is not None]
+    return Window(min(found), max(found)) if found else None
