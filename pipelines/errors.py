@@ -25,6 +25,10 @@ class ContractError(HeadwaterError):
     """An answer breaks its data contract; trying again does not help, so nothing retries it."""
 
 
+class StorageError(HeadwaterError):
+    """The lake's store cannot be reached, refuses, or lacks something that it should hold."""
+
+
 class DatabaseError(HeadwaterError):
     """Postgres cannot be reached or refused a statement."""
 

@@ -10,15 +10,15 @@ reads and merges again.
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import NotFoundError
 from pipelines.spec import Dataset, UseCase
+from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
 
@@ -40,53 +40,75 @@ _again_if_second = retry(
 )
 
 
-def normalized_path(lake: Path, use_case: UseCase, dataset: Dataset) -> Path:
-    """Folder of a normalized table."""
+def normalized_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
+    """Where a normalized table is."""
     return lake / "normalized" / use_case.slug / dataset.name
 
 
-def _open(path: Path) -> DeltaTable | None:
-    return DeltaTable(path) if DeltaTable.is_deltatable(str(path)) else None
+def quarantine_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
+    """Where the quarantined rows of a data set are."""
+    return lake / "quarantine" / use_case.slug / dataset.name
 
 
-def _open_or_make(path: Path, schema: dict[str, pl.DataType], partition_by: list[str] | None = None) -> DeltaTable:
+def snapshot_path(lake: Store, use_case: UseCase) -> Store:
+    """Where the training snapshots of a use case are."""
+    return lake / "snapshots" / use_case.slug
+
+
+def open_table(path: Store, version: int | None = None) -> DeltaTable | None:
+    """The Delta table there, or None."""
+    # Not asked with DeltaTable.is_deltatable: it holds the interpreter's lock while it waits for an object store
+    try:
+        return DeltaTable(path.url, version=version, storage_options=path.delta_options)
+    except TableNotFoundError:
+        return None
+
+
+def _open_or_make(path: Store, schema: dict[str, pl.DataType], partition_by: list[str] | None = None) -> DeltaTable:
     """The table, made without rows where there is none: of two that make it with rows, Delta would keep both's."""
-    if not DeltaTable.is_deltatable(str(path)):
-        path.mkdir(parents=True, exist_ok=True)
-        write_deltalake(path, pl.DataFrame(schema=schema), mode="ignore", partition_by=partition_by)
-    return DeltaTable(path)
+    table = open_table(path)
+    if table is None:
+        rows = pl.DataFrame(schema=schema)
+        options = path.delta_options
+        write_deltalake(path.url, rows, mode="ignore", partition_by=partition_by, storage_options=options)
+        table = DeltaTable(path.url, storage_options=options)
+    return table
 
 
-def scan(path: Path, schema: dict[str, pl.DataType], years: range | None = None) -> pl.LazyFrame:
-    """The rows of a Delta table's present version; only the files of those years, where given."""
-    return _scan(_open(path), schema, years)
-
-
-def _scan(table: DeltaTable | None, schema: dict[str, pl.DataType], years: range | None = None) -> pl.LazyFrame:
+def _scan(
+    path: Store, table: DeltaTable | None, schema: dict[str, pl.DataType], years: range | None = None
+) -> pl.LazyFrame:
+    """The rows of a table's version; only the files of those years, where given."""
     # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
     if table is None:
         return pl.LazyFrame(schema=schema)
     filters = [(YEAR, "in", [str(year) for year in years])] if years is not None else None
     files = table.file_uris(file_pruning_predicate=filters)
-    return pl.scan_parquet(files, schema=schema, extra_columns="ignore") if files else pl.LazyFrame(schema=schema)
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    options = path.polars_options
+    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
 
 
-def read_normalized(lake: Path, use_case: UseCase, dataset: Dataset, window: Window) -> pl.DataFrame:
+@guarded
+def read_normalized(lake: Store, use_case: UseCase, dataset: Dataset, window: Window) -> pl.DataFrame:
     """The newest version of the rows of a window: the contract's columns and `revised_at`."""
-    return _read_window(_open(normalized_path(lake, use_case, dataset)), dataset, window)
+    path = normalized_path(lake, use_case, dataset)
+    return _read_window(path, open_table(path), dataset, window)
 
 
-def _read_window(table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.DataFrame:
+def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.DataFrame:
     schema = stored_schema(dataset)
     if dataset.day_column is None:
-        return _scan(table, schema).collect()
-    rows = _scan(table, schema, range(window.start.year, window.end.year + 1))
+        return _scan(path, table, schema).collect()
+    rows = _scan(path, table, schema, range(window.start.year, window.end.year + 1))
     return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end))).collect()
 
 
+@guarded
 @_again_if_second
 def merge_normalized(
-    lake: Path, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, revised_at: datetime
+    lake: Store, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, revised_at: datetime
 ) -> Merged:
     """Brings accepted rows into the normalized table in one atomic commit.
 
@@ -98,8 +120,9 @@ def merge_normalized(
     keys = list(dataset.keys)
     new = rows.with_columns(pl.lit(revised_at).cast(pl.Datetime("us", "UTC")).alias(REVISED_AT))
     years, by = ({YEAR: pl.Int32()}, [YEAR]) if dataset.day_column else ({}, None)
-    table = _open_or_make(normalized_path(lake, use_case, dataset), stored_schema(dataset) | years, by)
-    old = _read_window(table, dataset, window)
+    path = normalized_path(lake, use_case, dataset)
+    table = _open_or_make(path, stored_schema(dataset) | years, by)
+    old = _read_window(path, table, dataset, window)
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
     is_new = pl.col(f"{REVISED_AT}_old").is_null()
     differs = pl.any_horizontal([pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values])
@@ -138,9 +161,10 @@ def _overwrite(table: DeltaTable, dataset: Dataset, rows: pl.DataFrame, touched:
     write_deltalake(table, rows, mode="overwrite", partition_by=[YEAR], predicate=predicate)
 
 
+@guarded
 @_again_if_second
 def write_quarantine(
-    lake: Path, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, landing: str
+    lake: Store, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, landing: str
 ) -> None:
     """Replaces the quarantined rows of a window.
 
@@ -148,8 +172,8 @@ def write_quarantine(
         rows: `reason` and `raw`, the row as JSON text.
         landing: content hash of the landed answer that held them.
     """
-    path = lake / "quarantine" / use_case.slug / dataset.name
-    if rows.is_empty() and not DeltaTable.is_deltatable(str(path)):
+    path = quarantine_path(lake, use_case, dataset)
+    if rows.is_empty() and open_table(path) is None:
         return
     table = _open_or_make(path, QUARANTINE_SCHEMA)
     rows = rows.with_columns(
@@ -157,7 +181,7 @@ def write_quarantine(
         pl.lit(window.end).alias("window_end"),
         pl.lit(landing).alias("landing_sha256"),
     )
-    present = _scan(table, QUARANTINE_SCHEMA).filter(
+    present = _scan(path, table, QUARANTINE_SCHEMA).filter(
         pl.col("window_start") == window.start, pl.col("window_end") == window.end
     )
     if not rows.equals(present.collect()):
@@ -174,28 +198,34 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def read_quarantine(lake: Path, use_case: UseCase, dataset: Dataset) -> pl.DataFrame:
+@guarded
+def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.DataFrame:
     """All quarantined rows: reason, raw, window_start, window_end, landing_sha256."""
-    return scan(lake / "quarantine" / use_case.slug / dataset.name, QUARANTINE_SCHEMA).collect()
+    path = quarantine_path(lake, use_case, dataset)
+    return _scan(path, open_table(path), QUARANTINE_SCHEMA).collect()
 
 
-def write_snapshot(lake: Path, use_case: UseCase, rows: pl.DataFrame) -> tuple[Path, int]:
-    """Keeps the rows of one training as a new version of the snapshot table; gives its path and version."""
-    path = lake / "snapshots" / use_case.slug
-    path.mkdir(parents=True, exist_ok=True)
-    write_deltalake(path, rows, mode="overwrite", schema_mode="overwrite")
-    return path, DeltaTable(path).version()
+@guarded
+def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[Store, int]:
+    """Keeps the rows of one training as a new version of the snapshot table; gives its place and version."""
+    path = snapshot_path(lake, use_case)
+    options = path.delta_options
+    write_deltalake(path.url, rows, mode="overwrite", schema_mode="overwrite", storage_options=options)
+    return path, DeltaTable(path.url, storage_options=options).version()
 
 
-def read_snapshot(lake: Path, use_case: UseCase, version: int) -> pl.DataFrame:
+@guarded
+def read_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.DataFrame:
     """The rows of one training, as they were.
 
     Raises:
         NotFoundError: there is no such version.
     """
-    path = lake / "snapshots" / use_case.slug
+    path = snapshot_path(lake, use_case)
     try:
-        files = DeltaTable(path, version=version).file_uris()
-    except Exception as error:
+        table = open_table(path, version)
+    except DeltaError as error:
         raise NotFoundError(f"There is no training snapshot {version} of {use_case.slug} at {path}: {error}") from error
-    return pl.read_parquet(files)
+    if table is None:
+        raise NotFoundError(f"There is no training snapshot of {use_case.slug} at {path}.")
+    return pl.read_parquet(table.file_uris(), glob=False, storage_options=path.polars_options)

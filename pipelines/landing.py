@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from pipelines.errors import NotFoundError
 from pipelines.spec import Dataset, UseCase
+from pipelines.storage import Store
 from pipelines.window import Window
 
 
@@ -46,7 +46,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class LandedObject:
-    """Where the bytes of one answer are, relative to the landing folder of the use case."""
+    """The bytes of one answer, by their hash, and what they answer."""
 
     sha256: str
     bytes: int
@@ -78,28 +78,14 @@ class Envelope:
         return hashlib.sha256("".join(item.sha256 for item in self.objects).encode()).hexdigest()
 
 
-def _write_atomically(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: two windows may land the same bytes at the same moment
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        temporary.write_bytes(body)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 class Landing:
-    """The landing folder of one use case."""
+    """What landed of one use case."""
 
-    def __init__(self, lake: Path, use_case: UseCase) -> None:
+    def __init__(self, lake: Store, use_case: UseCase) -> None:
         self.use_case = use_case
         self.root = lake / "landing" / use_case.slug
 
-    def _object_path(self, sha256: str) -> Path:
-        return self.root / "objects" / sha256[:2] / sha256
-
-    def _folder(self, dataset: Dataset, window: Window) -> Path:
+    def _folder(self, dataset: Dataset, window: Window) -> Store:
         return self.root / dataset.name / f"{window.start}_{window.end}"
 
     def write(self, dataset: Dataset, window: Window, received: Sequence[Received]) -> Envelope:
@@ -107,8 +93,8 @@ class Landing:
         objects = []
         for item in received:
             sha256 = hashlib.sha256(item.body).hexdigest()
-            if not self._object_path(sha256).exists():
-                _write_atomically(self._object_path(sha256), item.body)
+            if not self.root.exists(object_name(sha256)):
+                self.root.write(object_name(sha256), item.body)
             objects.append(LandedObject(sha256, len(item.body), item.request, item.format, item.context))
         fetched_at = datetime.now(UTC).isoformat(timespec="microseconds")
         envelope = Envelope(
@@ -124,13 +110,14 @@ class Landing:
         if newest is not None and newest.objects == envelope.objects:
             return newest
         name = fetched_at.replace(":", "").replace("+0000", "Z") + ".json"
-        _write_atomically(self._folder(dataset, window) / name, json.dumps(asdict(envelope), indent=1).encode())
+        self._folder(dataset, window).write(name, json.dumps(asdict(envelope), indent=1).encode())
         return envelope
 
     def newest(self, dataset: Dataset, window: Window) -> Envelope | None:
         """The newest envelope of exactly that window, if there is one."""
-        paths = sorted(self._folder(dataset, window).glob("*.json"))
-        return _read_envelope(paths[-1]) if paths else None
+        folder = self._folder(dataset, window)
+        names = [item.name for item in folder.list() if item.name.endswith(".json")]
+        return read_envelope(folder.read(names[-1])) if names else None
 
     def require(self, dataset: Dataset, window: Window) -> Envelope:
         """The newest envelope of that window.
@@ -147,10 +134,16 @@ class Landing:
 
     def read(self, item: LandedObject) -> bytes:
         """The bytes of one object."""
-        return self._object_path(item.sha256).read_bytes()
+        return self.root.read(object_name(item.sha256))
 
 
-def _read_envelope(path: Path) -> Envelope:
-    raw = json.loads(path.read_bytes())
+def object_name(sha256: str) -> str:
+    """Where an object is, below the landing of its use case."""
+    return f"objects/{sha256[:2]}/{sha256}"
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """An envelope from its JSON."""
+    raw = json.loads(body)
     raw["objects"] = tuple(LandedObject(**item) for item in raw["objects"])
     return Envelope(**raw)

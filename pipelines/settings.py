@@ -19,9 +19,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
+from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
+_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION"}
 
 
 class Settings(BaseSettings):
@@ -36,7 +38,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """The warehouse, as postgresql://user:password@host:port/database."""
     lake_url: str | None = None
-    """Folder of the lake; by default `lake` in the home folder."""
+    """The lake: a folder, or s3://bucket/prefix; by default the folder `lake` in the home folder."""
+    lake_options: dict[str, SecretStr] = {}
+    """Endpoint, region and keys of the lake's object store, such as HEADWATER_LAKE_OPTIONS__AWS_ENDPOINT_URL."""
     sources: Literal["sandbox", "live"] = "sandbox"
     """Whether upstreams are the sandbox on this machine or the real hosts."""
     sandbox_url: str = "http://127.0.0.1:8094"
@@ -55,9 +59,18 @@ class Settings(BaseSettings):
         return PROJECT / value.expanduser()
 
     @property
-    def lake(self) -> Path:
-        """Root of the lake."""
-        return PROJECT / Path(self.lake_url).expanduser() if self.lake_url else self.home / "lake"
+    def lake(self) -> Store:
+        """Root of the lake.
+
+        Raises:
+            SettingsError: the lake cannot live at that URL.
+        """
+        if self.lake_url is None:
+            return Store.at(self.home / "lake")
+        if "://" not in self.lake_url:
+            return Store.at(PROJECT / Path(self.lake_url).expanduser())
+        options = {name.lower(): value.get_secret_value() for name, value in self.lake_options.items()}
+        return Store.at(self.lake_url, options)
 
     @property
     def reports(self) -> Path:
@@ -106,7 +119,9 @@ def get_settings() -> Settings:
         first = error.errors()[0]
         key = PREFIX + "__".join(str(part).upper() for part in first["loc"])
         raise SettingsError(f"The setting {key} cannot be used: {first['msg']}.") from error
-    except UnreadableError:  # a mapping that is not JSON; its text would show the value, which may be a key
+    except UnreadableError as error:  # a mapping that is not JSON; its cause would show the value, which may be a key
+        name = next((name for name in _EXAMPLES if f'"{name}"' in str(error)), "api_keys")
+        key = f"{PREFIX}{name.upper()}"
         raise SettingsError(
-            f"The setting {PREFIX}API_KEYS cannot be used: give one key a source, as in {PREFIX}API_KEYS__USGS."
+            f"The setting {key} cannot be used: give each a name, as in {key}__{_EXAMPLES[name]}."
         ) from None

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
+import httpx
 import pytest
 
+from headwater.stack.files import free_port
 from headwater.stack.postgres import temporary_cluster
+from pipelines.storage import Store
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +32,53 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no recorded data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_options() -> Iterator[dict[str, str]]:
+    """Options of an object store on loopback that speaks S3, with an empty bucket `lake`."""
+    # A process of its own: some calls of deltalake hold the interpreter's lock while they wait for an answer
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await(server, f"{url}/moto-api/data.json")
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "hunter2"}
+        boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(Bucket="lake")
+        yield {**keys, "aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _await(server: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + 60
+    with httpx.Client(trust_env=False) as client:
+        while True:
+            assert server.poll() is None, "the object store ended"
+            assert time.monotonic() < deadline, "the object store does not start"
+            try:
+                client.get(url).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.1)
+            else:
+                return
+
+
+@pytest.fixture
+def s3_lake(s3_options: dict[str, str]) -> Store:
+    """An empty lake in the object store."""
+    return Store.at(f"s3://lake/{uuid.uuid4().hex}", s3_options)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty lake: in a folder, and in an object store."""
+    if request.param == "folder":
+        return Store.at(tmp_path / "lake")
+    found: Store = request.getfixturevalue("s3_lake")
+    return found

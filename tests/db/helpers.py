@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 import polars as pl
+from pydantic import SecretStr
 
 from pipelines import database
 from pipelines.feed import Read
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings
+from pipelines.storage import Store
 from pipelines.types import REVISED_AT, polars_schema
 from pipelines.window import Window
 
@@ -41,6 +43,12 @@ class Upstreams:
 
 def make_settings(home: Path, url: str, sandbox_url: str = "http://127.0.0.1:9") -> Settings:
     return Settings(home=home, database_url=url, sandbox_url=sandbox_url, sources="sandbox", http_attempts=2)
+
+
+def lake_at(store: Store, settings: Settings) -> Settings:
+    """The settings with the lake elsewhere."""
+    options = {name: SecretStr(value) for name, value in store.options.items()}
+    return settings.model_copy(update={"lake_url": store.url, "lake_options": options})
 
 
 def days_of(first: date, count: int) -> list[date]:

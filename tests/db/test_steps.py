@@ -19,6 +19,7 @@ from db.helpers import (
     WEATHER,
     Upstreams,
     fingerprint,
+    lake_at,
     make_settings,
     values,
     window_of,
@@ -29,6 +30,7 @@ from pipelines import database, lake, ledger, steps
 from pipelines.errors import ContractError, NotFoundError, SourceError
 from pipelines.settings import Settings
 from pipelines.spec import Dataset
+from pipelines.storage import Store
 from pipelines.use_cases.flood import usgs
 from pipelines.window import Window
 
@@ -167,7 +169,7 @@ def test_an_answer_of_another_shape_loads_nothing_and_the_old_tables_stand(
     table = f"raw_flood.{dataset.name}"
     ingest(dataset, WINDOW, settings)
     before = fingerprint(url_of(settings), table, versions=True)
-    delta = DeltaTable(lake.normalized_path(settings.lake, FLOOD, dataset))
+    delta = DeltaTable(lake.normalized_path(settings.lake, FLOOD, dataset).url)
     version = delta.version()
     upstreams.fault(UPSTREAM[dataset.name], kind, **options)
     with pytest.raises(ContractError, match=said):
@@ -309,7 +311,8 @@ def test_what_was_checked_and_not_loaded_is_brought_by_the_next_days_load(settin
     assert fingerprint(url_of(settings), "raw_flood.discharge")[0] == stored.height
 
 
-def test_windows_that_overlap_may_be_checked_and_loaded_at_once(settings: Settings) -> None:
+def test_windows_that_overlap_may_be_checked_and_loaded_at_once(settings: Settings, store: Store) -> None:
+    settings = lake_at(store, settings)
     windows = [window_of(WINDOW.start + timedelta(days=offset)) for offset in range(4)]
     for window in windows:
         ingest(DISCHARGE, window, settings, ("fetch",))

@@ -29,7 +29,7 @@ from sklearn.pipeline import Pipeline
 
 from models import drift, evaluate, flow, promotion, score, selection, snapshot, tracking, train
 from models.snapshot import Extent, Snapshot
-from pipelines import database, registry
+from pipelines import database, lake, registry
 from pipelines.errors import ModelError, NotFoundError
 from pipelines.registry import get_use_case
 from pipelines.settings import PROJECT, Settings
@@ -367,7 +367,7 @@ def test_without_a_trained_candidate_nothing_is_registered(training: dict[str, A
 
 def test_a_snapshot_that_was_tampered_with_in_the_lake_is_refused(first: dict[str, Any], settings: Settings) -> None:
     taken = snapshot.take(USE_CASE, settings, AT_CUTOFF)
-    (file,) = DeltaTable(settings.lake / "snapshots" / "flood", version=taken.version).file_uris()
+    (file,) = DeltaTable(lake.snapshot_path(settings.lake, USE_CASE).url, version=taken.version).file_uris()
     rows = pl.read_parquet(file)
     rows.with_columns(pl.col("discharge_next_m3s") * 1.0001).write_parquet(file)
     with pytest.raises(ModelError, match=f"snapshot {taken.version} of flood has changed"):

@@ -11,6 +11,7 @@ import pytest
 from pipelines import settings as settings_module
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, get_settings
+from pipelines.storage import Store
 
 
 @pytest.fixture(autouse=True)
@@ -112,9 +113,13 @@ def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.api_keys["usgs"].get_secret_value() == "k3y"
 
 
-def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWATER_API_KEYS", "k3y")
-    with pytest.raises(SettingsError) as caught:
+@pytest.mark.parametrize(
+    ("key", "example"),
+    [("HEADWATER_API_KEYS", "HEADWATER_API_KEYS__USGS"), ("HEADWATER_LAKE_OPTIONS", "HEADWATER_LAKE_OPTIONS__AWS_")],
+)
+def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyPatch, key: str, example: str) -> None:
+    monkeypatch.setenv(key, "k3y")
+    with pytest.raises(SettingsError, match=f"The setting {key} cannot be used: .* as in {example}") as caught:
         get_settings()
     assert "k3y" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -122,11 +127,26 @@ def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyP
 
 def test_folders_do_not_depend_on_where_a_process_was_started(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert Settings(home=Path("var")).lake == project / "var" / "lake"
+    assert Settings(home=Path("var")).lake == Store(str(project / "var" / "lake"))
     assert Settings(home=Path("var")).reports == project / "var" / "reports"
-    assert Settings(lake_url="lake").lake == project / "lake"
-    assert Settings(lake_url="/srv/lake").lake == Path("/srv/lake")
+    assert Settings(lake_url="lake").lake == Store(str(project / "lake"))
+    assert Settings(lake_url="/srv/lake").lake == Store("/srv/lake")
     assert Settings(home=Path("~/headwater")).home == Path.home() / "headwater"
+
+
+def test_a_lake_in_an_object_store_has_its_options_and_shows_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_LAKE_URL", "s3://bucket/lake/")
+    monkeypatch.setenv("HEADWATER_LAKE_OPTIONS__AWS_SECRET_ACCESS_KEY", "k3y")
+    found = get_settings().lake
+    assert found.url == "s3://bucket/lake"
+    assert found.options == {"aws_secret_access_key": "k3y"}
+    assert "k3y" not in f"{found!r} {found} {get_settings()!r}"
+
+
+@pytest.mark.parametrize("url", ["s3://", "ftp://host/lake", "https://bucket.example/lake"])
+def test_a_lake_at_a_url_that_cannot_hold_one_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="is no place for a lake; name a folder, or a bucket"):
+        _ = Settings(lake_url=url).lake
 
 
 def test_settings_cannot_be_changed() -> None:

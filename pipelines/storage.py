@@ -1,0 +1,189 @@
+"""Where the lake's bytes are: a folder, or a prefix in an object store. The same code for both.
+
+deltalake, polars and obstore all reach object stores through Rust's `object_store` and take the same options.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+
+from pipelines.errors import SettingsError, StorageError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+SCHEMES = ("s3", "gs", "az", "abfss")
+_OF_THE_CLIENT = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout"}
+"""Options that obstore takes apart from the store's own; the other two libraries take all in one."""
+_OURS = {"max_retries": "5", "retry_timeout": "60s"}
+"""The libraries would try for three minutes; a task is tried again by Airflow anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object: its name below the store it was listed from, bytes, and when it was last written."""
+
+    name: str
+    bytes: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder (`url` is its absolute path) or a prefix in an object store, such as s3://bucket/prefix."""
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    """Endpoint, region, keys and the like, by the lower-case names of `object_store`. Never shown."""
+
+    @classmethod
+    def at(cls, place: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> Self:
+        """The store at a folder or URL.
+
+        Raises:
+            SettingsError: it is a URL of a kind that the lake cannot live on.
+        """
+        text = os.fspath(place)
+        scheme, found, rest = text.partition("://")
+        if not found:
+            return cls(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - pathlib keeps `..`
+        if scheme not in SCHEMES or not rest.strip("/"):
+            raise SettingsError(
+                f"{text!r} is no place for a lake; name a folder, or a bucket and prefix such as s3://bucket/lake."
+            )
+        return cls(f"{scheme}://{rest.rstrip('/')}", dict(options or {}))
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> Store:
+        return Store(f"{self.url.rstrip('/')}/{name}", self.options)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is on this machine."""
+        return "://" not in self.url
+
+    @property
+    def delta_options(self) -> dict[str, str] | None:
+        """The `storage_options` of deltalake; a folder needs none."""
+        return None if self.is_folder else _OURS | dict(self.options)
+
+    @property
+    def polars_options(self) -> dict[str, str] | None:
+        """The `storage_options` of polars; a folder needs none."""
+        return None if self.is_folder else dict(self.options)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            StorageError: there is none, or the store cannot be used.
+        """
+        client, prefix = self._client()
+        with self.guard():
+            return bytes(client.get(prefix + name).bytes())
+
+    def write(self, name: str, body: bytes) -> None:
+        """Writes an object whole or not at all; one that is there is replaced."""
+        client, prefix = self._client()
+        with self.guard():
+            client.put(prefix + name, body)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of that name."""
+        client, prefix = self._client()
+        with self.guard():
+            try:
+                client.head(prefix + name)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return False
+        return True
+
+    def list(self) -> Iterator[Stored]:
+        """Every object below here, by name; of what does not exist, nothing."""
+        client, prefix = self._client()
+        with self.guard():
+            found = [item for chunk in client.list(prefix) for item in chunk]
+        for item in sorted(found, key=lambda item: item["path"]):
+            yield Stored(item["path"].removeprefix(prefix), item["size"], item["last_modified"])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Deletes the objects of those names; one that is not there is no error."""
+        client, prefix = self._client()
+        with self.guard():
+            for name in names:
+                try:
+                    client.delete(prefix + name)
+                except FileNotFoundError as error:
+                    if "NoSuchBucket" in str(error):
+                        raise
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Makes one sentence of what obstore, deltalake or polars say when the store cannot be used.
+
+        Raises:
+            StorageError: it cannot; a `DeltaError` about the table, such as a conflict, passes as it is.
+        """
+        try:
+            yield
+        except Exception as error:
+            from pipelines.storage_errors import explain
+
+            sentence = explain(self.url, error)
+            if sentence is None:
+                raise
+            # What the libraries say may show the request with its keys
+            raise StorageError(sentence) from None
+
+    def _client(self) -> tuple[ObjectStore, str]:
+        """The client of this bucket (or of the file system), and what goes before the names of objects in it."""
+        if self.is_folder:
+            return _client("", ()), f"{self.url.strip('/')}/"
+        scheme, _, rest = self.url.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        return _client(f"{scheme}://{bucket}", tuple(sorted(self.options.items()))), f"{prefix}/" if prefix else ""
+
+
+@cache
+def _client(bucket: str, options: tuple[tuple[str, str], ...]) -> ObjectStore:
+    from obstore.exceptions import BaseError
+    from obstore.store import LocalStore, from_url
+
+    if not bucket:
+        return LocalStore()
+    config: dict[str, Any] = {}
+    of_client: dict[str, Any] = {}
+    for name, value in options:
+        plain = name.removeprefix("aws_")
+        (of_client if plain in _OF_THE_CLIENT else config)[plain if plain in _OF_THE_CLIENT else name] = value
+    connect: Any = from_url  # its types want to know the kind of store beforehand
+    retries = {"max_retries": int(_OURS["max_retries"]), "retry_timeout": timedelta(seconds=60)}
+    try:
+        client: ObjectStore = connect(bucket, config=config, client_options=of_client, retry_config=retries)
+    except BaseError as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        raise SettingsError(f"HEADWATER_LAKE_OPTIONS__* do not fit the lake at {bucket}: {said}.") from None
+    return client
+
+
+def guarded(function: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
+    """For functions whose first argument is the lake: what its store refuses becomes one sentence."""
+
+    @wraps(function)
+    def call(lake: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with lake.guard():
+            return function(lake, *args, **kwargs)
+
+    return call
