@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from pipelines.contract import check as check_rows
 from pipelines.errors import ContractError
 from pipelines.landing import Envelope, Landing
 from pipelines.spec import Dataset, UseCase
+from pipelines.storage import Store
 from pipelines.types import Merged
 from pipelines.window import Window
 
@@ -41,13 +42,13 @@ def reach(dataset: Dataset, window: Window) -> Window:
     return window.widened(before=dataset.correction_days)
 
 
-def apply(root: Path, use_case: UseCase, dataset: Dataset, window: Window, envelope: Envelope) -> Applied:
+def apply(lake_root: Store, use_case: UseCase, dataset: Dataset, window: Window, envelope: Envelope) -> Applied:
     """Holds a landed answer against the contract; the good rows go to the lake, the others to quarantine.
 
     Raises:
         ContractError: the shape of the answer changed; nothing was stored.
     """
-    landing = Landing(root, use_case)
+    landing = Landing(lake_root, use_case)
     rows = registry.part(use_case, "source").parse(dataset, [(item, landing.read(item)) for item in envelope.objects])
     checked = check_rows(dataset, rows, reach(dataset, window))
     if rows.height != checked.received:
@@ -59,10 +60,24 @@ def apply(root: Path, use_case: UseCase, dataset: Dataset, window: Window, envel
     if original is not None:
         checked = _refused(dataset, rows, checked, f"stale: a copy of the answer for {original}")
     received_at = datetime.fromisoformat(envelope.fetched_at)
-    lake.write_quarantine(root, use_case, dataset, window, checked.quarantined, envelope.content_hash)
-    merged = lake.merge_normalized(root, use_case, dataset, reach(dataset, window), checked.accepted, received_at)
+    lake.write_quarantine(lake_root, use_case, dataset, window, checked.quarantined, envelope.content_hash)
+    merged = lake.merge_normalized(lake_root, use_case, dataset, reach(dataset, window), checked.accepted, received_at)
     state, reason = _state(use_case, dataset, window, envelope, checked, merged, original)
     return Applied(checked, merged, state, reason)
+
+
+def apply_newer(lake_root: Store, use_case: UseCase, dataset: Dataset, windows: Iterable[Window], moment: str) -> None:
+    """Applies again, in the order in which they were received, the answers for these windows of after a moment.
+
+    An answer that is checked out of its order could undo what a later answer had confirmed: the row it changes back
+    says when its version was first received, not that it was seen again since. Applied after it, the later answers
+    have the last word, and the lake ends as if all had been checked in their order.
+    """
+    landing = Landing(lake_root, use_case)
+    newer = [(envelope, window) for window in windows for envelope in landing.since(dataset, window, moment)]
+    for envelope, window in sorted(newer, key=lambda pair: pair[0].fetched_at):
+        with suppress(ContractError):  # its own check has said so, and stored nothing
+            apply(lake_root, use_case, dataset, window, envelope)
 
 
 def _original(landing: Landing, dataset: Dataset, window: Window, envelope: Envelope) -> Window | None:

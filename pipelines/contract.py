@@ -20,6 +20,10 @@ FAULT = "fault"
 """Column in which a parser may already give the reason why a row cannot be used."""
 
 
+OUTSIDE = "is outside the window"
+"""What the reason of a row says whose day was not asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """`accepted` has the contract's columns; `quarantined` has `reason` and `raw`, the row as JSON text."""
@@ -74,7 +78,7 @@ def check(dataset: Dataset, rows: pl.DataFrame, window: Window) -> Checked:
         faults.extend(_value_faults(column))
     if dataset.day_column is not None:
         inside = pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end))
-        faults.append(pl.when(~inside).then(pl.lit(f"{dataset.day_column} is outside the window {window}")))
+        faults.append(pl.when(~inside).then(pl.lit(f"{dataset.day_column} {OUTSIDE} {window}")))
     reasons = typed.select(pl.coalesce(faults).alias(FAULT)).get_column(FAULT)
     reasons = _with_doubled(typed, reasons, dataset)
     good = reasons.is_null()

@@ -52,9 +52,7 @@ def _entries(url: str, use_case: UseCase, window: Window) -> list[dict[str, Any]
     )
 
 
-def _of(
-    dataset: Dataset, rows: Sequence[dict[str, Any]], window: Window, expected: set[date]
-) -> Iterator[DayState]:
+def _of(dataset: Dataset, rows: Sequence[dict[str, Any]], window: Window, expected: set[date]) -> Iterator[DayState]:
     checked = _loaded_days(dataset, rows, window)
     own: dict[date, dict[str, Any]] = {}
     for row in (row for row in rows if row["step"] != "load" or row["state"] == "failed"):
@@ -77,7 +75,9 @@ def _loaded_days(dataset: Dataset, rows: Sequence[dict[str, Any]], window: Windo
         detail = row["detail"] or {}
         if row["step"] == "check":
             for first, last in detail.get("days", []):
-                for day in _days(max(date.fromisoformat(first), window.start), min(date.fromisoformat(last), window.end)):
+                for day in _days(
+                    max(date.fromisoformat(first), window.start), min(date.fromisoformat(last), window.end)
+                ):
                     waiting[day] = detail.get("contract")
         elif row["step"] == "load" and row["state"] == "loaded":
             reached = Window(row["window_start"], row["window_end"]).widened(before=dataset.correction_days)
@@ -98,6 +98,11 @@ def _not_loaded(dataset: Dataset, day: date, newest: dict[str, Any] | None) -> D
     if step == "check" and not any(first <= str(day) <= last for first, last in detail.get("days", [])):
         return DayState(dataset.name, day, "missing", "the answer holds no row of this day")
     return DayState(dataset.name, day, "none", f"not further than {step}")
+
+
+def _days_in(span: Sequence[str], window: Window) -> Iterable[date]:
+    first, last = map(date.fromisoformat, span)
+    return _days(max(first, window.start), min(last, window.end))
 
 
 def _days(first: date, last: date) -> Iterable[date]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,7 +98,7 @@ def one_line(error: Exception) -> str:
     return " ".join(said.split()).rstrip(".?")
 
 
-def query(url: str, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+def query(url: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
     """All rows of a statement, as dictionaries by column name."""
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)  # None: a % in the statement is then a %

@@ -9,6 +9,7 @@ reads and merges again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 
 import polars as pl
@@ -22,6 +23,8 @@ from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
 
+BATCH_ROWS = 100_000
+"""Rows that are read at once on the way to Postgres."""
 YEAR = "year"
 """Partition column of the lake's tables; it follows from the day and is not read back."""
 
@@ -97,12 +100,27 @@ def read_normalized(lake: Store, use_case: UseCase, dataset: Dataset, window: Wi
     return _read_window(path, open_table(path), dataset, window)
 
 
-def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.DataFrame:
+def reader(lake: Store, use_case: UseCase, dataset: Dataset) -> Callable[[Window], Iterator[pl.DataFrame]]:
+    """Reads windows as `read_normalized` does, but in batches; the table is opened when a window is asked for."""
+    path = normalized_path(lake, use_case, dataset)
+
+    def read(window: Window) -> Iterator[pl.DataFrame]:
+        rows = _scan_window(path, open_table(path), dataset, window)
+        yield from rows.collect_batches(chunk_size=BATCH_ROWS, lazy=True)
+
+    return read
+
+
+def _scan_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.LazyFrame:
     schema = stored_schema(dataset)
     if dataset.day_column is None:
-        return _scan(path, table, schema).collect()
+        return _scan(path, table, schema)
     rows = _scan(path, table, schema, range(window.start.year, window.end.year + 1))
-    return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end))).collect()
+    return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
+
+
+def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.DataFrame:
+    return _scan_window(path, table, dataset, window).collect()
 
 
 @guarded
@@ -112,9 +130,9 @@ def merge_normalized(
 ) -> Merged:
     """Brings accepted rows into the normalized table in one atomic commit.
 
-    A row whose values are already stored changes nothing; of two different versions the one received later
-    stays, so that replaying an old answer cannot undo a correction. The same answer read by a mended parser
-    (equally late) replaces what the old parser made of it.
+    A row whose values are already stored changes nothing, unless it turns out to have been received earlier than
+    thought; of two different versions the one received later stays, so that replaying an old answer cannot undo a
+    correction. The same answer read by a mended parser (equally late) replaces what the old parser made of it.
     """
     values = [column.name for column in dataset.columns if not column.key]
     keys = list(dataset.keys)
@@ -124,15 +142,21 @@ def merge_normalized(
     table = _open_or_make(path, stored_schema(dataset) | years, by)
     old = _read_window(path, table, dataset, window)
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
-    is_new = pl.col(f"{REVISED_AT}_old").is_null()
+    received, stored = pl.col(REVISED_AT), pl.col(f"{REVISED_AT}_old")
+    is_new = stored.is_null()
     differs = pl.any_horizontal([pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values])
-    not_older = pl.col(REVISED_AT) >= pl.col(f"{REVISED_AT}_old")
-    changed = joined.filter(is_new | (differs & not_older))
-    inserted = changed.filter(is_new).height
-    merged = Merged(inserted, changed.height - inserted, new.height - changed.height, _span(changed, dataset))
+    changed = joined.filter(is_new | (differs & (received >= stored)) | (~differs & (received < stored)))
+    inserted, known = changed.filter(is_new).height, joined.filter(~differs & (received == stored)).height
+    merged = Merged(
+        inserted,
+        changed.height - inserted,
+        new.height - changed.height,
+        _span(changed, dataset),
+        news=changed.height + known,
+    )
     if changed.height:
         fresh = changed.select(new.columns)
-        rows = pl.concat([old.join(fresh, on=keys, how="anti"), fresh]).sort(keys)
+        rows = pl.concat([old.join(fresh, on=keys, how="anti"), fresh]).sort(dataset.order)
         _overwrite(table, dataset, rows, merged.touched)
     return merged
 

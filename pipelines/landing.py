@@ -119,6 +119,12 @@ class Landing:
         names = [item.name for item in folder.list() if item.name.endswith(".json")]
         return read_envelope(folder.read(names[-1])) if names else None
 
+    def since(self, dataset: Dataset, window: Window, moment: str) -> list[Envelope]:
+        """The envelopes of exactly that window fetched after a moment (ISO text, UTC), oldest first."""
+        folder = self._folder(dataset, window)
+        found = [read_envelope(folder.read(item.name)) for item in folder.list() if item.name.endswith(".json")]
+        return sorted((item for item in found if item.fetched_at > moment), key=lambda item: item.fetched_at)
+
     def require(self, dataset: Dataset, window: Window) -> Envelope:
         """The newest envelope of that window.
 

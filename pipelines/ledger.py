@@ -85,7 +85,8 @@ def _write(url: str, use_case: UseCase, dataset: str, step: str, window: Window,
     # Two that run the same step at once are two attempts: the second one counts when the first is written
     database.query(
         url,
-        f"""select pg_advisory_xact_lock(hashtext('ledger')); insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state,
+        f"""select pg_advisory_xact_lock(hashtext('ledger'));
+            insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state,
                 {", ".join(COUNTS)}, seconds, peak_memory_mb, code_version, detail)
             select %s, %s, %s, %s, %s, 1 + count(*), %s, {", ".join(["%s"] * len(COUNTS))}, %s, %s, %s, %s
             from ops.ledger
@@ -102,3 +103,14 @@ def history(url: str, use_case: UseCase, limit: int = 50) -> list[dict[str, Any]
         "select * from ops.ledger where use_case = %s order by ledger_id desc limit %s",
         (use_case.slug, limit),
     )
+
+
+def fetched_after(url: str, use_case: UseCase, dataset: str, window: Window, moment: str) -> list[Window]:
+    """The windows that share a day with this one and were fetched after a moment (ISO text)."""
+    rows = database.query(
+        url,
+        "select distinct window_start, window_end from ops.ledger where use_case = %s and dataset = %s"
+        " and step = 'fetch' and state = 'loaded' and window_start <= %s and window_end >= %s and at > %s",
+        (use_case.slug, dataset, window.end, window.start, moment),
+    )
+    return [Window(row["window_start"], row["window_end"]) for row in rows]

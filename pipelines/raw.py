@@ -19,7 +19,7 @@ from pipelines import raw_bulk
 from pipelines.database import ensure, one_line
 from pipelines.errors import DatabaseError
 from pipelines.feed import Feed, Read
-from pipelines.raw_tables import index, partitions, partitions_ddl, raw_table, table_ddl
+from pipelines.raw_tables import partitions, partitions_ddl, raw_table, table_ddl
 from pipelines.spec import Dataset, UseCase
 from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
@@ -114,7 +114,7 @@ def _upsert_sql(use_case: UseCase, dataset: Dataset) -> str:
     changed = [name for name in columns if name not in dataset.keys]
     return f"""
         insert into {raw_table(use_case, dataset)} as present ({", ".join(columns)})
-        select {", ".join(columns)} from incoming order by {", ".join(index(dataset))}
-        on conflict ({", ".join(index(dataset))}) do update
+        select {", ".join(columns)} from incoming order by {", ".join(dataset.order)}
+        on conflict ({", ".join(dataset.order)}) do update
         set {", ".join(f"{name} = excluded.{name}" for name in changed)}
         where {_differs(dataset, "excluded")}"""

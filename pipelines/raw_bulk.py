@@ -14,7 +14,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi
 
 from pipelines.feed import Feed, Read
-from pipelines.raw_tables import Partition, index, raw_table
+from pipelines.raw_tables import Partition, raw_table
 from pipelines.spec import Dataset, UseCase
 from pipelines.types import Merged
 from pipelines.window import Window
@@ -91,4 +91,4 @@ def _fill(cursor: Any, use_case: UseCase, dataset: Dataset, part: Partition, fee
     inside = f"{dataset.day_column} >= '{first}' and {dataset.day_column} < '{after}'"
     cursor.execute(f"create table {table} (like {raw_table(use_case, dataset)}, constraint bounds check ({inside}))")
     cursor.adbc_ingest(name, feed.reader(), mode="append", db_schema_name=schema)
-    cursor.execute(f"alter table {table} add primary key ({', '.join(index(dataset))})")
+    cursor.execute(f"alter table {table} add primary key ({', '.join(dataset.order)})")

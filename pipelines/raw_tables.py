@@ -34,7 +34,7 @@ def table_ddl(use_case: UseCase, dataset: Dataset) -> str:
     columns = [
         f"{column.name} {POSTGRES[column.type]}{'' if column.nullable else ' not null'}" for column in dataset.columns
     ]
-    columns += [f"{REVISED_AT} timestamptz not null", f"primary key ({', '.join(index(dataset))})"]
+    columns += [f"{REVISED_AT} timestamptz not null", f"primary key ({', '.join(dataset.order)})"]
     partitioned = f" partition by range ({dataset.day_column})" if dataset.day_column else ""
     return (
         f"create schema if not exists {use_case.raw_schema};\n"
@@ -49,11 +49,6 @@ def partitions_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:
         "for values from ('{}') to ('{}')".format(*part.bounds)
         for part in partitions(use_case, dataset, window)
     )
-
-
-def index(dataset: Dataset) -> list[str]:
-    """The key's columns, the day first: rows arrive by day, and are read by windows of days."""
-    return sorted(dataset.keys, key=lambda name: name != dataset.day_column)
 
 
 def partitions(use_case: UseCase, dataset: Dataset, window: Window) -> Iterator[Partition]:

@@ -81,8 +81,8 @@ def _history(url: str, use_case: UseCase) -> Window | None:
     """First and last day of the raw tables."""
     found: list[date] = []
     for dataset in use_case.datasets:
-        table = raw_table(use_case, dataset)
-        if dataset.day_column is not None and database.query(url, "select to_regclass(%s) as t", (table,))[0]["t"]:
-            row = database.query(url, f"select min({dataset.day_column}) as a, max({dataset.day_column}) as b from {table}")
-            found += [day for day in (row[0]["a"], row[0]["b"]) if day is not None]
+        table, day = raw_table(use_case, dataset), dataset.day_column
+        if day is not None and database.query(url, "select to_regclass(%s) as name", (table,))[0]["name"]:
+            (row,) = database.query(url, f"select min({day}) as first, max({day}) as last from {table}")
+            found += [bound for bound in row.values() if bound is not None]
     return Window(min(found), max(found)) if found else None

@@ -54,6 +54,11 @@ class Dataset:
         """Names of the key columns, in order."""
         return tuple(column.name for column in self.columns if column.key)
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The key columns with the day first: the order of stored rows, which arrive and are read by day."""
+        return tuple(sorted(self.keys, key=lambda name: name != self.day_column))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:

@@ -69,14 +69,18 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
         ContractError: the shape of the answer changed; nothing was stored.
     """
     settings = settings or get_settings()
-    with ledger.entry(settings.require_database(), use_case, dataset.name, "check", window) as report:
+    url = settings.require_database()
+    with ledger.entry(url, use_case, dataset.name, "check", window) as report:
         landing = Landing(settings.lake, use_case)
         if landing.newest(dataset, window) is None and not _is_expected(use_case, dataset, window):
             report.state = "not-expected"
             return {"state": report.state}
         envelope = landing.require(dataset, window)
         applied = checking.apply(settings.lake, use_case, dataset, window, envelope)
-        checking.apply_later(settings.lake, use_case, dataset, window, envelope)
+        # Those fetched later that ask for the same days, by their corrections or by ours
+        near = reach(dataset, window).widened(after=dataset.correction_days)
+        newer = ledger.fetched_after(url, use_case, dataset.name, near, envelope.fetched_at)
+        checking.apply_newer(settings.lake, use_case, dataset, newer, envelope.fetched_at)
         checked, merged = applied.checked, applied.merged
         report.counts = {
             "received": checked.received,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -40,7 +40,7 @@ class Merged:
     updated: int
     unchanged: int
     touched: Window | None
-    news: int = 0
+    news: int = field(default=0, compare=False)
 
 
 def polars_schema(dataset: Dataset) -> dict[str, pl.DataType]:
