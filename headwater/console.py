@@ -6,12 +6,17 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.errors import SettingsError
+
+SHOWN = 40
+"""Rows of data that are printed; a screen holds no more."""
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -57,3 +62,15 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     with err.status(what):
         yield report
     err.print(f"[dim]{time.monotonic() - began:7.1f} s[/dim]  [green]done:[/green] {what}")
+
+
+def write_rows(rows: Any, file: Path) -> None:
+    """Writes a frame in the format that the file's name ends with.
+
+    Raises:
+        SettingsError: it ends otherwise.
+    """
+    writers = {".csv": rows.write_csv, ".parquet": rows.write_parquet, ".json": rows.write_json}
+    if file.suffix not in writers:
+        raise SettingsError(f"{file} cannot be written; name a file that ends with {', '.join(writers)}.")
+    writers[file.suffix](file)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
 
-from pipelines import lake, registry
+from pipelines import lake, registry, staleness
 from pipelines.calendar import expected_days
 from pipelines.contract import OUTSIDE, Checked
 from pipelines.contract import check as check_rows
@@ -20,9 +20,6 @@ from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store
 from pipelines.types import Merged
 from pipelines.window import Window
-
-STALE_DAYS = 7
-"""How many days back an answer is compared with, to find a copy of an earlier one under a new name."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +39,13 @@ def reach(dataset: Dataset, window: Window) -> Window:
     return window.widened(before=dataset.correction_days)
 
 
-def apply(lake_root: Store, use_case: UseCase, dataset: Dataset, window: Window, envelope: Envelope) -> Applied:
+def apply(landing: Landing, lake_root: Store, dataset: Dataset, envelope: Envelope) -> Applied:
     """Holds a landed answer against the contract; the good rows go to the lake, the others to quarantine.
 
     Raises:
         ContractError: the shape of the answer changed; nothing was stored.
     """
-    landing = Landing(lake_root, use_case)
+    use_case, window = landing.use_case, envelope.window
     rows = registry.part(use_case, "source").parse(dataset, [(item, landing.read(item)) for item in envelope.objects])
     checked = check_rows(dataset, rows, reach(dataset, window))
     if rows.height != checked.received:
@@ -56,41 +53,38 @@ def apply(lake_root: Store, use_case: UseCase, dataset: Dataset, window: Window,
             f"{use_case.slug} {dataset.name} {window}: {rows.height} rows came in, "
             f"{checked.received} were accounted for. This is a fault of Headwater; please report it."
         )
-    original = _original(landing, dataset, window, envelope)
-    if original is not None:
-        checked = _refused(dataset, rows, checked, f"stale: a copy of the answer for {original}")
+    stale = staleness.why_stale(landing, lake_root, dataset, envelope, checked)
+    if stale is not None:
+        checked = _refused(dataset, rows, checked, f"stale: {stale}")
     received_at = datetime.fromisoformat(envelope.fetched_at)
-    lake.write_quarantine(lake_root, use_case, dataset, window, checked.quarantined, envelope.content_hash)
+    lake.write_quarantine(lake_root, use_case, dataset, window, checked.quarantined, landing.link(envelope))
     merged = lake.merge_normalized(lake_root, use_case, dataset, reach(dataset, window), checked.accepted, received_at)
-    state, reason = _state(use_case, dataset, window, envelope, checked, merged, original)
-    return Applied(checked, merged, state, reason)
+    if stale is not None:
+        return Applied(checked, merged, "missing", f"a stale answer: {stale}")
+    return Applied(checked, merged, *_state(use_case, dataset, envelope, checked, merged))
 
 
-def apply_newer(lake_root: Store, use_case: UseCase, dataset: Dataset, windows: Iterable[Window], moment: str) -> None:
+def apply_unchecked(
+    landing: Landing, lake_root: Store, dataset: Dataset, envelope: Envelope, checked: Collection[str]
+) -> None:
+    """Applies the answers for the same window that came before this one and were never checked, in their order."""
+    for earlier in landing.since(dataset, envelope.window, ""):
+        if earlier.fetched_at < envelope.fetched_at and earlier.content_hash not in checked:
+            with suppress(ContractError):
+                apply(landing, lake_root, dataset, earlier)
+
+
+def apply_newer(landing: Landing, lake_root: Store, dataset: Dataset, windows: Iterable[Window], moment: str) -> None:
     """Applies again, in the order in which they were received, the answers for these windows of after a moment.
 
     An answer that is checked out of its order could undo what a later answer had confirmed: the row it changes back
     says when its version was first received, not that it was seen again since. Applied after it, the later answers
     have the last word, and the lake ends as if all had been checked in their order.
     """
-    landing = Landing(lake_root, use_case)
-    newer = [(envelope, window) for window in windows for envelope in landing.since(dataset, window, moment)]
-    for envelope, window in sorted(newer, key=lambda pair: pair[0].fetched_at):
+    newer = [envelope for window in windows for envelope in landing.since(dataset, window, moment)]
+    for envelope in sorted(newer, key=lambda item: item.fetched_at):
         with suppress(ContractError):  # its own check has said so, and stored nothing
-            apply(lake_root, use_case, dataset, window, envelope)
-
-
-def _original(landing: Landing, dataset: Dataset, window: Window, envelope: Envelope) -> Window | None:
-    """The earlier window that the same bytes were received for, if this answer is a stale copy."""
-    if dataset.day_column is None or not envelope.objects:
-        return None
-    content = {item.sha256 for item in envelope.objects}
-    for days in range(1, STALE_DAYS + 1):
-        earlier = window.shifted(-days)
-        known = landing.newest(dataset, earlier)
-        if known is not None and content == {item.sha256 for item in known.objects}:
-            return earlier
-    return None
+            apply(landing, lake_root, dataset, envelope)
 
 
 def _refused(dataset: Dataset, rows: pl.DataFrame, checked: Checked, reason: str) -> Checked:
@@ -101,19 +95,12 @@ def _refused(dataset: Dataset, rows: pl.DataFrame, checked: Checked, reason: str
 
 
 def _state(
-    use_case: UseCase,
-    dataset: Dataset,
-    window: Window,
-    envelope: Envelope,
-    checked: Checked,
-    merged: Merged,
-    original: Window | None,
+    use_case: UseCase, dataset: Dataset, envelope: Envelope, checked: Checked, merged: Merged
 ) -> tuple[str, str | None]:
-    expected = expected_days(use_case.calendar, window)
-    if not envelope.objects or (dataset.day_column is not None and not expected and not checked.received):
+    window = envelope.window
+    expected = dataset.day_column is None or expected_days(use_case.calendar, window)
+    if not envelope.objects or (not expected and not checked.received):
         return "not-expected", None
-    if original is not None:
-        return "missing", f"a stale copy of the answer for {original}"
     if not checked.received:
         return "missing", "the answer holds no rows"
     outside = checked.quarantined.get_column("reason").str.contains(OUTSIDE, literal=True).sum()
@@ -125,7 +112,7 @@ def _state(
         return "loaded", None
     if merged.news:
         return "late", f"only corrections of days before {window.start} came"
-    return "missing", "the answer holds nothing new: a stale copy, or the upstream has stopped"
+    return "missing", f"the answer holds nothing of {window}, and nothing new of the days before"
 
 
 def _holds_own_days(dataset: Dataset, window: Window, checked: Checked) -> bool:

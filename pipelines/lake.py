@@ -10,18 +10,20 @@ reads and merges again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
+import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from pipelines.ahead import ahead
 from pipelines.errors import NotFoundError
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
-from pipelines.window import Window
+from pipelines.window import EVER, Window
 
 BATCH_ROWS = 100_000
 """Rows that are read at once on the way to Postgres."""
@@ -100,6 +102,33 @@ def read_normalized(lake: Store, use_case: UseCase, dataset: Dataset, window: Wi
     return _read_window(path, open_table(path), dataset, window)
 
 
+@guarded
+def read_as_of(lake: Store, use_case: UseCase, dataset: Dataset, window: Window, moment: datetime) -> pl.DataFrame:
+    """The rows of a window as they were stored at a moment; none where the table is younger.
+
+    Raises:
+        NotFoundError: the table's history does not reach back that far.
+    """
+    path = normalized_path(lake, use_case, dataset)
+    table = open_table(path)
+    commits = table.history() if table is not None else []
+    made = [commit for commit in commits if datetime.fromtimestamp(commit["timestamp"] / 1000, UTC) <= moment]
+    if not made:
+        oldest = min((commit["version"] for commit in commits), default=0)
+        if oldest > 0:
+            raise NotFoundError(
+                f"The history of {path} does not reach back to {moment}: its oldest version is {oldest}."
+            )
+        return pl.DataFrame(schema=stored_schema(dataset))
+    version = max(commit["version"] for commit in made)
+    try:
+        return _read_window(path, open_table(path, version), dataset, window)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"The history of {path} does not reach back to {moment}: files of version {version} are gone."
+        ) from error
+
+
 def reader(lake: Store, use_case: UseCase, dataset: Dataset) -> Callable[[Window], Iterator[pl.DataFrame]]:
     """Reads windows as `read_normalized` does, but in batches; the table is opened when a window is asked for."""
     path = normalized_path(lake, use_case, dataset)
@@ -111,9 +140,44 @@ def reader(lake: Store, use_case: UseCase, dataset: Dataset) -> Callable[[Window
     return read
 
 
+@guarded
+def extent(lake: Store, use_case: UseCase, dataset: Dataset) -> Window | None:
+    """The first and the last day that a normalized table has rows of; None without rows or days."""
+    if dataset.day_column is None:
+        return None
+    path, day = normalized_path(lake, use_case, dataset), pl.col(dataset.day_column)
+    bounds = _scan(path, open_table(path), stored_schema(dataset)).select(day.min().alias("a"), day.max().alias("b"))
+    first, last = bounds.collect().row(0)
+    return Window(first, last) if first is not None else None
+
+
+@guarded
+def replace_normalized(lake: Store, other: Store, use_case: UseCase, dataset: Dataset) -> None:
+    """Gives a normalized table the rows of the one in another lake, in one commit; memory does not grow with them."""
+    path = normalized_path(lake, use_case, dataset)
+    # Read in a thread of its own: deltalake cannot open a table on the thread on which it writes another
+    batches = (_with_year(rows, dataset) for rows in ahead(reader(other, use_case, dataset)(EVER)))
+    by = [YEAR] if dataset.day_column else None
+    empty = _arrow(_with_year(pl.DataFrame(schema=stored_schema(dataset)), dataset))
+    rows = pa.RecordBatchReader.from_batches(
+        empty.schema, (part for batch in batches for part in _arrow(batch).to_batches())
+    )
+    write_deltalake(path.url, rows, mode="overwrite", partition_by=by, storage_options=path.delta_options)
+
+
+def _arrow(rows: pl.DataFrame) -> pa.Table:
+    return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _with_year(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    return rows.with_columns(pl.col(dataset.day_column).dt.year().alias(YEAR)) if dataset.day_column else rows
+
+
 def _scan_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.LazyFrame:
     schema = stored_schema(dataset)
     if dataset.day_column is None:
+        return _scan(path, table, schema)
+    if window == EVER:
         return _scan(path, table, schema)
     rows = _scan(path, table, schema, range(window.start.year, window.end.year + 1))
     return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
@@ -194,7 +258,7 @@ def write_quarantine(
 
     Args:
         rows: `reason` and `raw`, the row as JSON text.
-        landing: content hash of the landed answer that held them.
+        landing: where in the lake the envelope of the answer is that held them.
     """
     path = quarantine_path(lake, use_case, dataset)
     if rows.is_empty() and open_table(path) is None:
@@ -203,7 +267,7 @@ def write_quarantine(
     rows = rows.with_columns(
         pl.lit(window.start).alias("window_start"),
         pl.lit(window.end).alias("window_end"),
-        pl.lit(landing).alias("landing_sha256"),
+        pl.lit(landing).alias("landing"),
     )
     present = _scan(path, table, QUARANTINE_SCHEMA).filter(
         pl.col("window_start") == window.start, pl.col("window_end") == window.end
@@ -218,13 +282,13 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
     "raw": pl.String(),
     "window_start": pl.Date(),
     "window_end": pl.Date(),
-    "landing_sha256": pl.String(),
+    "landing": pl.String(),
 }
 
 
 @guarded
 def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.DataFrame:
-    """All quarantined rows: reason, raw, window_start, window_end, landing_sha256."""
+    """All quarantined rows: reason, raw, window_start, window_end, landing."""
     path = quarantine_path(lake, use_case, dataset)
     return _scan(path, open_table(path), QUARANTINE_SCHEMA).collect()
 

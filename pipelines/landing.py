@@ -68,6 +68,11 @@ class Envelope:
     objects: tuple[LandedObject, ...]
 
     @property
+    def window(self) -> Window:
+        """The window that was asked for."""
+        return Window.parse(self.start, self.end)
+
+    @property
     def bytes(self) -> int:
         """Size of all its objects."""
         return sum(item.bytes for item in self.objects)
@@ -109,9 +114,18 @@ class Landing:
         newest = self.newest(dataset, window)
         if newest is not None and newest.objects == envelope.objects:
             return newest
-        name = fetched_at.replace(":", "").replace("+0000", "Z") + ".json"
-        self._folder(dataset, window).write(name, json.dumps(asdict(envelope), indent=1).encode())
+        self._folder(dataset, window).write(_file_name(envelope), json.dumps(asdict(envelope), indent=1).encode())
         return envelope
+
+    def link(self, envelope: Envelope) -> str:
+        """Where an envelope is in the lake."""
+        return f"landing/{envelope.use_case}/{envelope.dataset}/{envelope.start}_{envelope.end}/{_file_name(envelope)}"
+
+    def all(self, dataset: Dataset) -> list[Envelope]:
+        """Every envelope of a data set, in the order in which they were received."""
+        folder = self.root / dataset.name
+        found = [read_envelope(folder.read(item.name)) for item in folder.list() if item.name.endswith(".json")]
+        return sorted(found, key=lambda item: item.fetched_at)
 
     def newest(self, dataset: Dataset, window: Window) -> Envelope | None:
         """The newest envelope of exactly that window, if there is one."""
@@ -141,6 +155,10 @@ class Landing:
     def read(self, item: LandedObject) -> bytes:
         """The bytes of one object."""
         return self.root.read(object_name(item.sha256))
+
+
+def _file_name(envelope: Envelope) -> str:
+    return envelope.fetched_at.replace(":", "").replace("+0000", "Z") + ".json"
 
 
 def object_name(sha256: str) -> str:

@@ -95,13 +95,14 @@ def _write(url: str, use_case: UseCase, dataset: str, step: str, window: Window,
     )
 
 
-def history(url: str, use_case: UseCase, limit: int = 50) -> list[dict[str, Any]]:
-    """The newest rows of the ledger."""
+def history(url: str, use_case: UseCase, limit: int = 50, dataset: str | None = None) -> list[dict[str, Any]]:
+    """The newest rows of the ledger, of one data set if it is named."""
     database.ensure_ops(url)
     return database.query(
         url,
-        "select * from ops.ledger where use_case = %s order by ledger_id desc limit %s",
-        (use_case.slug, limit),
+        "select * from ops.ledger where use_case = %s and dataset = coalesce(%s, dataset)"
+        " order by ledger_id desc limit %s",
+        (use_case.slug, dataset, limit),
     )
 
 
@@ -114,3 +115,14 @@ def fetched_after(url: str, use_case: UseCase, dataset: str, window: Window, mom
         (use_case.slug, dataset, window.end, window.start, moment),
     )
     return [Window(row["window_start"], row["window_end"]) for row in rows]
+
+
+def checked(url: str, use_case: UseCase, dataset: str, window: Window) -> set[str]:
+    """The content hashes of the answers for exactly that window that were checked and not refused."""
+    rows = database.query(
+        url,
+        "select distinct content_hash from ops.ledger where use_case = %s and dataset = %s and step = 'check'"
+        " and window_start = %s and window_end = %s and state <> 'failed'",
+        (use_case.slug, dataset, window.start, window.end),
+    )
+    return {row["content_hash"] for row in rows}

@@ -32,11 +32,11 @@ def due(url: str, use_case: UseCase, window: Window) -> Due:
     corrections = max(dataset.correction_days for dataset in use_case.datasets)
     wanted = [window.widened(before=corrections), *(touched for load in loads if (touched := _touched(load)))]
     dated = {dataset.name: dataset.day_column is not None for dataset in use_case.datasets}
-    history = _history(url, use_case)
-    if history is not None:
+    known = history(url, use_case)
+    if known is not None:
         if any(not dated[load["dataset"]] and (load["inserted"] or load["updated"]) for load in loads):
-            wanted.append(history)  # a row without a day may concern all days
-        wanted = [_to_the_end(use_case, span, history) for span in wanted]
+            wanted.append(known)  # a row without a day may concern all days
+        wanted = [_to_the_end(use_case, span, known) for span in wanted]
     # One day more before: the label of a day is the next day's value
     return Due(list(joined(span.widened(before=1, after=use_case.memory_days) for span in wanted)), through)
 
@@ -56,9 +56,9 @@ def joined(spans: Iterable[Window]) -> Iterator[Window]:
         yield present
 
 
-def _to_the_end(use_case: UseCase, span: Window, history: Window) -> Window:
-    ends_before = span.end.year < history.end.year
-    return span | Window(span.start, history.end) if use_case.yearly_memory and ends_before else span
+def _to_the_end(use_case: UseCase, span: Window, known: Window) -> Window:
+    ends_before = span.end.year < known.end.year
+    return span | Window(span.start, known.end) if use_case.yearly_memory and ends_before else span
 
 
 def _loads_since_last(url: str, use_case: UseCase) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def _touched(load: dict[str, Any]) -> Window | None:
     return Window.parse(*days) if days else None
 
 
-def _history(url: str, use_case: UseCase) -> Window | None:
+def history(url: str, use_case: UseCase) -> Window | None:
     """First and last day of the raw tables."""
     found: list[date] = []
     for dataset in use_case.datasets:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pipelines.errors import NotFoundError, SettingsError
-from pipelines.spec import UseCase
+from pipelines.spec import Dataset, UseCase
 
 USE_CASES = Path(__file__).parent / "use_cases"
 
@@ -50,3 +50,16 @@ def get_use_case(slug: str) -> UseCase:
 def part(use_case: UseCase, name: str) -> ModuleType:
     """The module `source` or `model` of a use case; imported on demand because it may be heavy."""
     return import_module(f"pipelines.use_cases.{use_case.slug}.{name}")
+
+
+def get_dataset(use_case: UseCase, name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        NotFoundError: the use case has none of that name.
+    """
+    for dataset in use_case.datasets:
+        if dataset.name == name:
+            return dataset
+    known = ", ".join(dataset.name for dataset in use_case.datasets)
+    raise NotFoundError(f"{use_case.slug} has no data set {name!r}; it has: {known}.")

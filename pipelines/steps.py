@@ -76,11 +76,13 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
             report.state = "not-expected"
             return {"state": report.state}
         envelope = landing.require(dataset, window)
-        applied = checking.apply(settings.lake, use_case, dataset, window, envelope)
+        known = ledger.checked(url, use_case, dataset.name, window)
+        checking.apply_unchecked(landing, settings.lake, dataset, envelope, known)
+        applied = checking.apply(landing, settings.lake, dataset, envelope)
         # Those fetched later that ask for the same days, by their corrections or by ours
         near = reach(dataset, window).widened(after=dataset.correction_days)
         newer = ledger.fetched_after(url, use_case, dataset.name, near, envelope.fetched_at)
-        checking.apply_newer(settings.lake, use_case, dataset, newer, envelope.fetched_at)
+        checking.apply_newer(landing, settings.lake, dataset, newer, envelope.fetched_at)
         checked, merged = applied.checked, applied.merged
         report.counts = {
             "received": checked.received,

@@ -73,3 +73,7 @@ def parse_day(value: str | date) -> date:
         return day
     except ValueError:
         raise SettingsError(f"{value!r} is not a day; write it as YYYY-MM-DD, such as 2026-03-01.") from None
+
+
+EVER = Window(date.min, date.max)
+"""All days."""

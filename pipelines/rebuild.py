@@ -1,0 +1,107 @@
+"""Layers made anew from the one before: the lake's normalized tables from landing, Postgres from the lake.
+
+Each is made aside and takes the place of the old one when it is whole. The fingerprints before and after tell
+whether anything was different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from pipelines import checking, database, fingerprint, lake, raw, recompute, steps
+from pipelines.errors import ContractError
+from pipelines.fingerprint import Fingerprint
+from pipelines.landing import Landing
+from pipelines.raw_tables import raw_table
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+from pipelines.storage import Store
+from pipelines.window import Window
+
+Report = Callable[[str], None]
+_SOME_DAY = Window.parse("2000-01-01")
+"""For a table that has no days, and for one that has no rows yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """One table that was made anew."""
+
+    layer: str
+    table: str
+    before: Fingerprint
+    after: Fingerprint
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether it came out as it was."""
+        return self.before == self.after
+
+    def told(self) -> dict[str, str | bool]:
+        """What was made, as it is shown."""
+        return {"layer": self.layer, "table": self.table, "before": str(self.before), "after": str(self.after),
+                "equal": self.is_equal}  # fmt: skip
+
+
+def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = lambda said: None) -> list[Rebuilt]:
+    """Replays every landed answer in the order received, into tables aside, and puts what differs in place.
+
+    An answer that breaks the contract stays out, as it did when it was checked. The history of a table stays: its new
+    content is one more version.
+    """
+    landing, aside = Landing(settings.lake, use_case), settings.lake / "rebuilding"
+    rebuilt = []
+    for dataset in use_case.datasets:
+        _clear(aside)
+        for envelope in landing.all(dataset):
+            try:
+                checking.apply(landing, aside, dataset, envelope)
+            except ContractError as error:
+                report(f"{dataset.name} {envelope.window} left out: {error}")
+        before = fingerprint.of_lake(settings.lake, use_case, dataset)
+        after = fingerprint.of_lake(aside, use_case, dataset)
+        if before != after:
+            lake.replace_normalized(settings.lake, aside, use_case, dataset)
+        rebuilt.append(Rebuilt("lake", f"normalized/{use_case.slug}/{dataset.name}", before, after))
+        report(f"{dataset.name}: {after}")
+    _clear(aside)
+    return rebuilt
+
+
+def _clear(folder: Store) -> None:
+    folder.delete([item.name for item in folder.list()])
+
+
+def warehouse_from_lake(use_case: UseCase, settings: Settings, report: Report = lambda said: None) -> list[Rebuilt]:
+    """Loads the lake into a new schema, exchanges it for `raw_<slug>`, and computes the features of all days.
+
+    Loads of the use case wait meanwhile. Until the exchange, readers see the old tables.
+    """
+    url = settings.require_database()
+    aside = replace(use_case, slug=f"{use_case.slug}__new")
+    before = _fingerprints(url, use_case)
+    database.query(url, f"drop schema if exists {aside.raw_schema} cascade")
+    with ExitStack() as locks:
+        for dataset in use_case.datasets:
+            locks.enter_context(database.exclusively(url, raw_table(use_case, dataset)))
+        for dataset in use_case.datasets:
+            days = lake.extent(settings.lake, use_case, dataset) or _SOME_DAY
+            loaded = raw.load(url, aside, dataset, days, lake.reader(settings.lake, use_case, dataset))
+            report(f"{dataset.name}: {loaded.inserted} rows")
+        database.query(
+            url,
+            f"drop schema if exists {use_case.raw_schema} cascade;"
+            f" alter schema {aside.raw_schema} rename to {use_case.raw_schema}",
+        )
+    history = recompute.history(url, use_case)
+    if history is not None:
+        steps.transform(use_case, history, settings)
+    after = _fingerprints(url, use_case)
+    return [Rebuilt("warehouse", table, before[table], after[table]) for table in after]
+
+
+def _fingerprints(url: str, use_case: UseCase) -> dict[str, Fingerprint]:
+    raws = {raw_table(use_case, dataset): fingerprint.of_raw(url, use_case, dataset) for dataset in use_case.datasets}
+    return raws | {use_case.feature_table: fingerprint.of_table(url, use_case.feature_table)}
