@@ -14,7 +14,7 @@ import polars as pl
 from pipelines.database import ensure, one_line
 from pipelines.errors import DatabaseError
 from pipelines.spec import Dataset, UseCase
-from pipelines.types import POSTGRES, REVISED_AT, Merged
+from pipelines.types import FACES, REVISED_AT, Merged
 from pipelines.window import Window
 
 
@@ -27,7 +27,8 @@ def raw_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:
     """DDL of a loaded table, partitioned by the year of its day; with the partitions that a window needs."""
     table = raw_table(use_case, dataset)
     columns = [
-        f"{column.name} {POSTGRES[column.type]}{'' if column.nullable else ' not null'}" for column in dataset.columns
+        f"{column.name} {FACES[column.type].postgres}{'' if column.nullable else ' not null'}"
+        for column in dataset.columns
     ]
     columns += [f"{REVISED_AT} timestamptz not null", f"primary key ({', '.join(dataset.keys)})"]
     partitioned = f" partition by range ({dataset.day_column})" if dataset.day_column else ""
