@@ -13,6 +13,7 @@ import polars as pl
 
 from pipelines.database import ensure, one_line
 from pipelines.errors import DatabaseError
+from pipelines.faces import postgres_comments
 from pipelines.spec import Dataset, UseCase
 from pipelines.types import FACES, REVISED_AT, Merged
 from pipelines.window import Window
@@ -24,7 +25,7 @@ def raw_table(use_case: UseCase, dataset: Dataset) -> str:
 
 
 def raw_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:
-    """DDL of a loaded table, partitioned by the year of its day; with the partitions that a window needs."""
+    """DDL of a loaded table with its comments, partitioned by the year of its day; and the partitions of a window."""
     table = raw_table(use_case, dataset)
     columns = [
         f"{column.name} {FACES[column.type].postgres}{'' if column.nullable else ' not null'}"
@@ -42,6 +43,7 @@ def raw_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:
             f"for values from ('{year}-01-01') to ('{year + 1}-01-01')"
             for year in range(window.start.year, window.end.year + 1)
         ]
+    statements.append(postgres_comments(table, dataset))
     return ";\n".join(statements)
 
 
