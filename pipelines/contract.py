@@ -6,18 +6,20 @@ A fault of the shape (a column missing, renamed or retyped) stops the window bef
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from pipelines.coercion import as_contracted
 from pipelines.errors import ContractError
 from pipelines.spec import Column, Dataset
-from pipelines.types import POLARS
 from pipelines.window import Window
 
 FAULT = "fault"
 """Column in which a parser may already give the reason why a row cannot be used."""
+Rule = tuple[pl.Expr, str]
+"""When a row breaks the contract, and the reason to give."""
 
 
 OUTSIDE = "is outside the window"
@@ -59,102 +61,82 @@ def check(dataset: Dataset, rows: pl.DataFrame, window: Window) -> Checked:
 
     Args:
         dataset: the contract.
-        rows: the contract's columns in any type that can be read as the contract's, and perhaps `fault`.
+        rows: the contract's columns, in its types or in those that its coercions read, and perhaps `fault`.
         window: days that may occur.
 
     Raises:
         ContractError: a column is missing, or none of its values is of the contract's type.
     """
     names = [column.name for column in dataset.columns]
-    require_fields(rows.columns, names, f"Data set {dataset.name}")
-    if FAULT not in rows.columns:
-        rows = rows.with_columns(pl.lit(None, pl.String).alias(FAULT))
-    typed = rows.select([_cast(column, rows.schema[column.name]) for column in dataset.columns] + [pl.col(FAULT)])
-    faults = [pl.col(FAULT)]
-    for column in dataset.columns:
-        mistyped = rows.get_column(column.name).is_not_null() & typed.get_column(column.name).is_null()
-        _refuse_retyped(dataset, column, rows, mistyped)
-        faults.append(pl.when(mistyped).then(pl.lit(f"{column.name} is not a {column.type}")))
-        faults.extend(_value_faults(column))
+    require_fields([name for name in rows.columns if name != FAULT], names, f"Data set {dataset.name}")
+    typed = rows.with_columns(as_contracted(column, rows.schema[column.name]) for column in dataset.columns)
+    typed = typed.select(names)
+    rules = [rule for column in dataset.columns for rule in _rules(dataset, column, rows, typed)]
     if dataset.day_column is not None:
         inside = pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end))
-        faults.append(pl.when(~inside).then(pl.lit(f"{dataset.day_column} {OUTSIDE} {window}")))
-    reasons = typed.select(pl.coalesce(faults).alias(FAULT)).get_column(FAULT)
-    reasons = _with_doubled(typed, reasons, dataset)
+        rules.append((~inside, f"{dataset.day_column} {OUTSIDE} {window}"))
+    reasons = _with_doubled(dataset, typed, _reasons(rows, typed, rules))
+    if reasons.null_count() == rows.height:
+        return Checked(typed, pl.DataFrame(schema=_QUARANTINE))
     good = reasons.is_null()
     # Only the faulty rows pay for being turned into text
     bad_rows = rows.filter(~good).select(names)
-    raw = bad_rows.select(pl.struct(pl.all()).struct.json_encode().alias("raw")).get_column("raw")
-    quarantined = pl.DataFrame(
-        {"reason": reasons.filter(~good), "raw": raw}, schema={"reason": pl.String, "raw": pl.String}
-    )
-    return Checked(typed.filter(good).select(names), quarantined)
+    raw = bad_rows.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return Checked(typed.filter(good), pl.DataFrame({"reason": reasons.filter(~good), "raw": raw}, _QUARANTINE))
 
 
-def _cast(column: Column, given: pl.DataType) -> pl.Expr:
-    """The column in the contract's type; null where a value cannot be read as it."""
-    wanted, value = POLARS[column.type], pl.col(column.name)
-    if given in (wanted, pl.Null()):
-        return value.cast(wanted)
-    if given == pl.String() and column.type == "date":
-        return value.str.to_date("%Y-%m-%d", strict=False)
-    if given == pl.String() and column.type == "timestamp":
-        return value.str.to_datetime(strict=False, time_zone="UTC")
-    if given.is_nested() or _changes_meaning(column, given):
-        return pl.lit(None, wanted).alias(column.name)
-    if given.is_float() and column.type == "int":
-        return pl.when(value == value.floor()).then(value).cast(wanted, strict=False)
-    if given == pl.String() and column.type == "bool":
-        return value.str.to_lowercase().replace_strict(
-            {"true": True, "false": False}, default=None, return_dtype=wanted
-        )
-    return value.cast(wanted, strict=False)
+_QUARANTINE = {"reason": pl.String(), "raw": pl.String()}
 
 
-def _changes_meaning(column: Column, given: pl.DataType) -> bool:
-    """Whether Polars could cast, but to something that was never said: true to 1.0, 20000 to a day in 2024."""
-    if given == pl.Boolean():
-        return column.type in {"int", "float"}
-    return given.is_numeric() and column.type in {"bool", "date", "timestamp"}
-
-
-def _refuse_retyped(dataset: Dataset, column: Column, rows: pl.DataFrame, mistyped: pl.Series) -> None:
-    given = rows.get_column(column.name)
-    values = given.len() - given.null_count()
-    if values > 1 and mistyped.sum() == values:
-        example = given.drop_nulls()[0]
-        raise ContractError(
-            f"Data set {dataset.name}: none of the {values} values of {column.name} is a {column.type} "
-            f"(the first is {example!r}); the upstream changed its type. Nothing was loaded."
-        )
-
-
-def _value_faults(column: Column) -> list[pl.Expr]:
+def _rules(dataset: Dataset, column: Column, rows: pl.DataFrame, typed: pl.DataFrame) -> Iterator[Rule]:
+    """What the contract asks of a column's values; of several broken rules, the first gives the reason."""
+    given, read = rows.get_column(column.name), typed.get_column(column.name)
+    lost = read.null_count() - given.null_count()
+    if lost:
+        _refuse_retyped(dataset, column, given, lost)
+        yield pl.lit(given.is_not_null() & read.is_null()), f"{column.name} is not a {column.type}"
     value, unit = pl.col(column.name), f" {column.unit}" if column.unit else ""
-    faults: list[tuple[pl.Expr, str]] = []
-    if not column.nullable:
-        faults.append((value.is_null(), "is missing"))
+    if column.key or not column.nullable:
+        yield value.is_null(), f"{column.name} is missing"
     if column.key and column.type == "string":
-        faults.append((value.str.strip_chars() == "", "is empty"))
+        yield value.str.strip_chars() == "", f"{column.name} is empty"
     if column.type == "float":
-        faults.append((~value.is_finite(), "is not a finite number"))
+        yield ~value.is_finite(), f"{column.name} is not a finite number"
     if column.minimum is not None:
-        faults.append((value < column.minimum, f"is below {column.minimum:g}{unit}"))
+        yield value < column.minimum, f"{column.name} is below {column.minimum:g}{unit}"
     if column.maximum is not None:
-        faults.append((value > column.maximum, f"is above {column.maximum:g}{unit}"))
-    return [pl.when(found).then(pl.lit(f"{column.name} {what}")) for found, what in faults]
+        yield value > column.maximum, f"{column.name} is above {column.maximum:g}{unit}"
 
 
-def _with_doubled(typed: pl.DataFrame, reasons: pl.Series, dataset: Dataset) -> pl.Series:
-    """Among the rows without a fault, the first of each key stays; later ones are doubled."""
-    keys = list(dataset.keys)
-    return (
-        typed.with_columns(reasons.alias(FAULT))
-        .with_columns(
-            pl.when(pl.col(FAULT).is_null() & (pl.col(FAULT).is_null().cum_sum().over(keys) > 1))
-            .then(pl.lit(f"doubled: {', '.join(keys)} occurs more than once"))
-            .otherwise(pl.col(FAULT))
-            .alias(FAULT)
+def _refuse_retyped(dataset: Dataset, column: Column, given: pl.Series, lost: int) -> None:
+    values = given.len() - given.null_count()
+    if values > 1 and lost == values:
+        allowed = " or ".join(column.coercions) or "none"
+        raise ContractError(
+            f"Data set {dataset.name}: none of the {values} values of {column.name} is a {column.type} or can be read "
+            f"as one (coercions: {allowed}; the first is {given.drop_nulls()[0]!r}, of type {given.dtype}); the "
+            "upstream changed its type. Nothing was loaded."
         )
-        .get_column(FAULT)
-    )
+
+
+def _reasons(rows: pl.DataFrame, typed: pl.DataFrame, rules: list[Rule]) -> pl.Series:
+    """Why each row cannot be used, null where it can; the parser's own reason comes first."""
+    said = rows.get_column(FAULT) if FAULT in rows.columns else pl.repeat(None, rows.height, eager=True)
+    said = said.cast(pl.String)
+    # One pass over the values finds out which rules are broken at all; most often, none is
+    broken = typed.select(breaks.any().alias(str(at)) for at, (breaks, _) in enumerate(rules)).row(0)
+    reasons = [
+        pl.when(breaks).then(pl.lit(why)) for (breaks, why), is_broken in zip(rules, broken, strict=True) if is_broken
+    ]
+    return typed.select(pl.coalesce(pl.lit(said), *reasons)).to_series() if reasons else said
+
+
+def _with_doubled(dataset: Dataset, typed: pl.DataFrame, reasons: pl.Series) -> pl.Series:
+    """Among the rows without a fault, the first of each key stays; later ones are doubled."""
+    keys, good = list(dataset.keys), reasons.is_null()
+    among = typed.select(keys).filter(good)
+    # Keys whose hashes differ all differ; only where hashes repeat is the dearer question asked
+    if among.hash_rows().n_unique() == among.height:
+        return reasons
+    again = ~among.select(pl.struct(keys).is_first_distinct()).to_series()
+    return reasons.scatter(good.arg_true().filter(again), f"doubled: {', '.join(keys)} occurs more than once")

@@ -22,7 +22,7 @@ class SourceError(HeadwaterError):
 
 
 class ContractError(HeadwaterError):
-    """An answer breaks its data contract; trying again does not help, so nothing retries it."""
+    """An answer breaks its data contract, or a contract the promise of its released version; nothing retries it."""
 
 
 class StorageError(HeadwaterError):

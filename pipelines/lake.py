@@ -92,7 +92,9 @@ def _scan(
     if not files:
         return pl.LazyFrame(schema=schema)
     options = path.polars_options
-    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
+    return pl.scan_parquet(
+        files, schema=schema, extra_columns="ignore", missing_columns="insert", glob=False, storage_options=options
+    )
 
 
 @guarded

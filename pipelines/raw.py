@@ -19,7 +19,7 @@ from pipelines import raw_bulk
 from pipelines.database import ensure, one_line
 from pipelines.errors import DatabaseError
 from pipelines.feed import Feed, Read
-from pipelines.raw_tables import partitions, partitions_ddl, raw_table, table_ddl
+from pipelines.raw_tables import ensure_table, partitions, partitions_ddl, raw_table
 from pipelines.spec import Dataset, UseCase
 from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
@@ -38,8 +38,7 @@ def load(url: str, use_case: UseCase, dataset: Dataset, window: Window, read: Re
         DatabaseError: Postgres cannot be reached or refuses; the table is as it was.
     """
     table, feed = raw_table(use_case, dataset), Feed(dataset, read, window)
-    # Locked by schema, not by table: the first loads of several tables all make the schema
-    ensure(url, use_case.raw_schema, table_ddl(use_case, dataset))
+    ensure_table(url, use_case, dataset)
     parts = list(partitions(use_case, dataset, window))
     try:
         with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from pipelines.database import ensure, query
+from pipelines.errors import DatabaseError
+from pipelines.faces import postgres_comments
 from pipelines.spec import Dataset, UseCase
-from pipelines.types import POSTGRES, REVISED_AT
+from pipelines.types import FACES, REVISED_AT
 from pipelines.window import Window
 
 
@@ -31,15 +34,56 @@ def raw_table(use_case: UseCase, dataset: Dataset) -> str:
 
 def table_ddl(use_case: UseCase, dataset: Dataset) -> str:
     """DDL of a loaded table, without partitions."""
+    table = raw_table(use_case, dataset)
     columns = [
-        f"{column.name} {POSTGRES[column.type]}{'' if column.nullable else ' not null'}" for column in dataset.columns
+        f"{name} {kind}{'' if name in _nullable(dataset) else ' not null'}" for name, kind in _types(dataset).items()
     ]
-    columns += [f"{REVISED_AT} timestamptz not null", f"primary key ({', '.join(dataset.order)})"]
+    columns.append(f"primary key ({', '.join(dataset.order)})")
     partitioned = f" partition by range ({dataset.day_column})" if dataset.day_column else ""
     return (
         f"create schema if not exists {use_case.raw_schema};\n"
-        f"create table if not exists {raw_table(use_case, dataset)} ({', '.join(columns)}){partitioned}"
+        f"create table if not exists {table} ({', '.join(columns)}){partitioned};\n"
+        f"{postgres_comments(table, dataset)}"
     )
+
+
+def ensure_table(url: str, use_case: UseCase, dataset: Dataset) -> None:
+    """Makes the table where it is missing; one made for an older contract gets the columns it lacks.
+
+    Raises:
+        DatabaseError: a column's type is no longer the contract's; the table is to be made anew.
+    """
+    table = raw_table(use_case, dataset)
+    # Locked by schema, not by table: the first loads of several tables all make the schema
+    ensure(url, use_case.raw_schema, table_ddl(use_case, dataset))
+    rows = query(
+        url,
+        "select attname, format_type(atttypid, null) as type from pg_attribute"
+        " where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+        (table,),
+    )
+    present = {row["attname"]: _SHORT.get(row["type"], row["type"]) for row in rows}
+    for name, kind in _types(dataset).items():
+        if name not in present:  # what a contract of the same major version adds may be null
+            ensure(url, use_case.raw_schema, f"alter table {table} add column if not exists {name} {kind}")
+        elif present[name] != kind:
+            raise DatabaseError(
+                f"{table}.{name} is {present[name]}, and {kind} in version {dataset.version} of its contract; make the "
+                f"tables anew with `headwater rebuild {use_case.slug}`."
+            )
+
+
+_SHORT = {"timestamp with time zone": "timestamptz"}
+"""Types that Postgres says in more words than our DDL."""
+
+
+def _types(dataset: Dataset) -> dict[str, str]:
+    types = {column.name: FACES[column.type].postgres for column in dataset.columns}
+    return types | {REVISED_AT: FACES["timestamp"].postgres}
+
+
+def _nullable(dataset: Dataset) -> set[str]:
+    return {column.name for column in dataset.columns if column.nullable}
 
 
 def partitions_ddl(use_case: UseCase, dataset: Dataset, window: Window) -> str:

@@ -1,4 +1,4 @@
-"""The one mapping of contract types to Polars (and so Arrow and Delta) and Postgres, and what tables share."""
+"""What the types of a contract are elsewhere, said once, and what the stored tables share."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pipelines.spec import ColumnType, Dataset
+from pipelines.spec import Column, ColumnType, Dataset
 from pipelines.window import Window
 
-POLARS: dict[ColumnType, pl.DataType] = {
-    "string": pl.String(),
-    "int": pl.Int64(),
-    "float": pl.Float64(),
-    "bool": pl.Boolean(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us", "UTC"),
+
+@dataclass(frozen=True, slots=True)
+class TypeFaces:
+    """One type of a contract in Polars (Arrow and Delta follow from it), in Postgres and in Avro."""
+
+    polars: pl.DataType
+    postgres: str
+    avro: str | dict[str, str]
+
+
+FACES: dict[ColumnType, TypeFaces] = {
+    "string": TypeFaces(pl.String(), "text", "string"),
+    "int": TypeFaces(pl.Int64(), "bigint", "long"),
+    "float": TypeFaces(pl.Float64(), "double precision", "double"),
+    "bool": TypeFaces(pl.Boolean(), "boolean", "boolean"),
+    "date": TypeFaces(pl.Date(), "date", {"type": "int", "logicalType": "date"}),
+    "timestamp": TypeFaces(
+        pl.Datetime("us", "UTC"), "timestamptz", {"type": "long", "logicalType": "timestamp-micros"}
+    ),
 }
-POSTGRES: dict[ColumnType, str] = {
-    "string": "text",
-    "int": "bigint",
-    "float": "double precision",
-    "bool": "boolean",
-    "date": "date",
-    "timestamp": "timestamptz",
-}
+WIDENED: dict[ColumnType, ColumnType] = {"int": "float", "date": "timestamp"}
+"""The type that holds all of another's values: a day is its midnight in UTC."""
+
 REVISED_AT = "revised_at"
-"""Column of every stored row: when its present version was first received."""
+REVISED = Column(name=REVISED_AT, type="timestamp", doc="When the row's present version was first received.")
+"""Column of every stored row, beside those of its contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,9 @@ class Merged:
 
 def polars_schema(dataset: Dataset) -> dict[str, pl.DataType]:
     """Column name to Polars type, in the contract's order."""
-    return {column.name: POLARS[column.type] for column in dataset.columns}
+    return {column.name: FACES[column.type].polars for column in dataset.columns}
 
 
 def stored_schema(dataset: Dataset) -> dict[str, pl.DataType]:
     """The contract's columns and `revised_at`: the columns of the lake's and the warehouse's table."""
-    return polars_schema(dataset) | {REVISED_AT: POLARS["timestamp"]}
+    return polars_schema(dataset) | {REVISED.name: FACES[REVISED.type].polars}

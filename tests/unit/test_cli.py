@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from headwater.cli import app
 
-REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift"}
+REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift",
+             "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve"}
 
@@ -81,6 +82,8 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("serve nowhere", "There is no use case 'nowhere'"),
         ("bootstrap flood --camels", "is not understood; write --<kind> PATH"),
         ("bootstrap flood --camels /nowhere/at/all", "There is nothing at /nowhere/at/all"),
+        ("contracts show nowhere", "There is no use case 'nowhere'"),
+        ("contracts show flood --dataset gauges", "flood has no data set 'gauges'; it has: sites, discharge"),
     ],
 )
 def test_an_error_is_one_sentence_on_stderr_and_exit_code_1(tmp_path: Path, arguments: str, sentence: str) -> None:

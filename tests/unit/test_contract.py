@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -23,11 +25,20 @@ READINGS = Dataset(
     version="1.0",
     columns=(
         Column(name="site_id", type="string", key=True, doc="Site."),
-        Column(name="day", type="date", key=True, doc="Day."),
-        Column(name="level", type="float", unit="m", nullable=True, minimum=0, maximum=10, doc="Level."),
-        Column(name="count", type="int", nullable=True, doc="Readings."),
-        Column(name="is_estimated", type="bool", nullable=True, doc="Estimated."),
-        Column(name="read_at", type="timestamp", nullable=True, doc="Instant."),
+        Column(name="day", type="date", key=True, coercions=("text",), doc="Day."),
+        Column(
+            name="level",
+            type="float",
+            unit="m",
+            nullable=True,
+            minimum=0,
+            maximum=10,
+            coercions=("text",),
+            doc="Level.",
+        ),
+        Column(name="count", type="int", nullable=True, coercions=("text", "integral"), doc="Readings."),
+        Column(name="is_estimated", type="bool", nullable=True, coercions=("text",), doc="Estimated."),
+        Column(name="read_at", type="timestamp", nullable=True, coercions=("text",), doc="Instant."),
     ),
 )
 GOOD = {
@@ -75,6 +86,7 @@ def test_good_rows_are_accepted_in_the_contracts_types() -> None:
         ({"count": "1.5"}, "count is not a int"),
         ({"is_estimated": "perhaps"}, "is_estimated is not a bool"),
         ({"read_at": "noon"}, "read_at is not a timestamp"),
+        ({"read_at": "2026-03-01T12:00:00"}, "read_at is not a timestamp"),
         ({FAULT: "the parser says no"}, "the parser says no"),
     ],
 )
@@ -136,12 +148,21 @@ def test_renaming_is_guessed_only_from_fields_that_are_not_expected() -> None:
         ("count", pl.Series([True, True])),
         ("day", pl.Series([20_000, 20_001])),
         ("is_estimated", pl.Series([0, 1])),
+        ("day", pl.Series([datetime(2026, 3, 1), datetime(2026, 3, 2)])),
         ("read_at", pl.Series([1_700_000_000, 1_700_000_001])),
+        ("read_at", pl.Series([datetime(2026, 3, 1), datetime(2026, 3, 2)])),
+        ("site_id", pl.Series([101, 102])),
     ],
 )
 def test_column_whose_every_value_changed_its_type_stops_everything(column: str, values: pl.Series) -> None:
     rows = frame({}, {}).with_columns(values.alias(column))
     with pytest.raises(ContractError, match=f"none of the 2 values of {column} is a .*the first is"):
+        check(READINGS, rows, WINDOW)
+
+
+def test_rows_whose_every_column_changed_its_type_stop_everything() -> None:
+    rows = pl.DataFrame({name: [[1], [2]] for name in GOOD})
+    with pytest.raises(ContractError, match="none of the 2 values of site_id is a string"):
         check(READINGS, rows, WINDOW)
 
 
@@ -159,6 +180,114 @@ def test_whole_numbers_that_come_as_floats_are_whole_numbers_and_others_are_not_
 def test_numbers_may_come_as_text_and_keys_keep_their_leading_zeros() -> None:
     accepted = check(READINGS, frame({"site_id": "007", "level": "1e-1"}), WINDOW).accepted
     assert accepted.select("site_id", "level").row(0) == ("007", 0.1)
+
+
+def strict(name: str) -> Dataset:
+    """The contract without leave to read that column in any other type."""
+    columns = [replace(column, coercions=()) if column.name == name else column for column in READINGS.columns]
+    return replace(READINGS, columns=tuple(columns))
+
+
+@pytest.mark.parametrize("name", [column.name for column in READINGS.columns if "text" in column.coercions])
+def test_text_is_not_read_where_the_contract_does_not_allow_it(name: str) -> None:
+    with pytest.raises(ContractError, match=rf"none of the 2 values of {name} is a .* \(coercions: none; the first is"):
+        check(strict(name), frame({}, {}), WINDOW)
+    assert reasons(check(strict("level"), frame({}, {"level": None}), WINDOW)) == ["level is not a float"]
+
+
+def test_floats_are_not_whole_numbers_where_the_contract_does_not_allow_it() -> None:
+    rows = frame({}, {}).with_columns(pl.Series("count", [3.0, None]))
+    assert reasons(check(strict("count"), rows, WINDOW)) == ["count is not a int"]
+
+
+@pytest.mark.parametrize(
+    ("name", "came", "read"),
+    [
+        ("level", pl.Series([3], dtype=pl.Int8), 3.0),
+        ("level", pl.Series([1.5], dtype=pl.Float32), 1.5),
+        ("level", pl.Series([Decimal("1.5")]), 1.5),
+        ("count", pl.Series([7], dtype=pl.UInt8), 7),
+        ("count", pl.Series([7], dtype=pl.Int128), 7),
+        ("site_id", pl.Series(["0101"], dtype=pl.Categorical), "0101"),
+        ("read_at", pl.Series([date(2026, 3, 1)]), datetime(2026, 3, 1, tzinfo=UTC)),
+        ("read_at", pl.Series([datetime(2026, 3, 1)]).cast(pl.Datetime("ns")).dt.replace_time_zone("Asia/Kolkata"),
+         datetime(2026, 2, 28, 18, 30, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_a_widening_needs_no_leave(name: str, came: pl.Series, read: object) -> None:
+    checked = check(strict(name), frame({}).with_columns(came.alias(name)), WINDOW)
+    assert checked.accepted.get_column(name).to_list() == [read]
+
+
+@pytest.mark.parametrize(
+    ("name", "came"),
+    [
+        ("level", pl.Series([2**53 + 1, 1])),
+        ("level", pl.Series([-(2**53) - 1, 1])),
+        ("count", pl.Series([2**63, 1], dtype=pl.UInt64)),
+        ("count", pl.Series([2**63, 1], dtype=pl.Int128)),
+    ],
+)
+def test_a_number_that_the_contracts_type_cannot_hold_is_refused_and_not_rounded(name: str, came: pl.Series) -> None:
+    checked = check(strict(name), frame({}, {}).with_columns(came.alias(name)), WINDOW)
+    assert reasons(checked) == [f"{name} is not a {'float' if name == 'level' else 'int'}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("3", 3),
+        ("3.0", 3),
+        ("-12e2", -1200),
+        ("9007199254740993", 9007199254740993),
+        ("3.5", None),
+        ("", None),
+        ("1e400", None),
+        ("nan", None),
+    ],
+)
+def test_a_whole_number_in_text_is_read_to_its_last_digit(text: str, read: int | None) -> None:
+    checked = check(READINGS, frame({"count": text}), WINDOW)
+    assert checked.accepted.get_column("count").to_list() == ([] if read is None else [read])
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ("2026-03-01T12:00:00+05:30", datetime(2026, 3, 1, 6, 30, tzinfo=UTC)),
+        ("2026-03-01 12:00:00.25-01:00", datetime(2026, 3, 1, 13, 0, 0, 250_000, tzinfo=UTC)),
+        ("2026-03-01", None),
+        ("1772366400", None),
+    ],
+)
+def test_an_instant_in_text_is_read_with_its_offset_whatever_the_rows_beside_it_say(text: str, read: object) -> None:
+    for beside in ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00.5+01:00", "noon"):
+        accepted = check(READINGS, frame({"read_at": beside}, {"read_at": text}, {}), WINDOW).accepted
+        found = dict(accepted.select("day", "read_at").rows()).get(date(2026, 3, 2))
+        assert found == read
+
+
+def test_the_reason_that_is_given_is_the_first_in_the_contracts_order() -> None:
+    both = {"level": "11", "count": "x"}
+    assert reasons(check(READINGS, frame(both, {FAULT: "the parser says no", **both}, {}), WINDOW)) == [
+        "level is above 10 m",
+        "the parser says no",
+    ]
+
+
+def test_what_is_quarantined_stays_in_the_order_in_which_it_came() -> None:
+    same = {"day": "2026-03-09"}
+    rows = frame({"level": "11"}, same, {"level": "12"}, same, {"count": "x"})
+    raw = [json.loads(text) for text in check(READINGS, rows, WINDOW).quarantined.get_column("raw")]
+    assert [(row["level"], row["count"]) for row in raw] == [("11", "3"), ("12", "3"), ("1.5", "3"), ("1.5", "x")]
+
+
+def test_a_missing_key_is_refused_even_where_the_column_is_called_nullable() -> None:
+    columns = [replace(column, nullable=True) for column in READINGS.columns]
+    rows = frame({"site_id": None}, {"day": None}, {})
+    checked = check(replace(READINGS, columns=tuple(columns)), rows, WINDOW)
+    assert reasons(checked) == ["site_id is missing", "day is missing"]
 
 
 def test_no_rows_are_no_rows() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
+from typing import get_args
 
 import pytest
 
 from pipelines.registry import use_cases
-from pipelines.spec import UseCase
-from pipelines.types import POLARS, POSTGRES, REVISED_AT, stored_schema
+from pipelines.spec import ColumnType, UseCase
+from pipelines.types import FACES, REVISED_AT, stored_schema
 from pipelines.window import parse_day
 
 EVERY = list(use_cases().values())
@@ -47,10 +48,18 @@ def test_every_data_set_has_keys_that_cannot_be_missing_and_an_ordering_day(use_
 
 @EVERY_USE_CASE
 def test_every_column_has_a_type_that_lake_and_warehouse_know(use_case: UseCase) -> None:
-    assert POLARS.keys() == POSTGRES.keys()
+    assert set(FACES) == set(get_args(ColumnType))
     for dataset in use_case.datasets:
-        assert {column.type for column in dataset.columns} <= POLARS.keys()
+        assert {column.type for column in dataset.columns} <= FACES.keys()
         assert list(stored_schema(dataset)) == [column.name for column in dataset.columns] + [REVISED_AT]
+
+
+@EVERY_USE_CASE
+def test_a_coercion_is_allowed_only_where_there_is_something_to_coerce(use_case: UseCase) -> None:
+    for dataset in use_case.datasets:
+        for column in dataset.columns:
+            assert "text" not in column.coercions or column.type != "string", column.name
+            assert "integral" not in column.coercions or column.type == "int", column.name
 
 
 @EVERY_USE_CASE

@@ -3,7 +3,7 @@
 from pipelines.spec import Column, Dataset, Gate, Source, UseCase
 
 _SITE = Column(name="site_id", type="string", key=True, doc="USGS site number, with its leading zeros.")
-_DAY = Column(name="day", type="date", key=True, doc="Calendar day in the site's own time zone.")
+_DAY = Column(name="day", type="date", key=True, coercions=("text",), doc="Calendar day in the site's own time zone.")
 
 SITES = Dataset(
     name="sites",
@@ -16,6 +16,7 @@ SITES = Dataset(
         Column(
             name="latitude",
             type="float",
+            coercions=("text",),
             unit="degree",
             nullable=True,
             minimum=-90,
@@ -25,6 +26,7 @@ SITES = Dataset(
         Column(
             name="longitude",
             type="float",
+            coercions=("text",),
             unit="degree",
             nullable=True,
             minimum=-180,
@@ -35,6 +37,7 @@ SITES = Dataset(
         Column(
             name="flood_discharge_m3s",
             type="float",
+            coercions=("text",),
             unit="m3/s",
             nullable=True,
             minimum=0,
@@ -55,6 +58,7 @@ DISCHARGE = Dataset(
         Column(
             name="discharge_m3s",
             type="float",
+            coercions=("text",),
             unit="m3/s",
             nullable=True,
             minimum=0,
@@ -83,6 +87,7 @@ WEATHER = Dataset(
         Column(
             name="precip_mm",
             type="float",
+            coercions=("text",),
             unit="mm",
             nullable=True,
             minimum=0,
@@ -92,6 +97,7 @@ WEATHER = Dataset(
         Column(
             name="temp_mean_c",
             type="float",
+            coercions=("text",),
             unit="degC",
             nullable=True,
             minimum=-90,
@@ -112,6 +118,7 @@ FORECAST = Dataset(
         Column(
             name="precip_next_mm",
             type="float",
+            coercions=("text",),
             unit="mm",
             nullable=True,
             minimum=0,
@@ -121,6 +128,7 @@ FORECAST = Dataset(
         Column(
             name="temp_next_c",
             type="float",
+            coercions=("text",),
             unit="degC",
             nullable=True,
             minimum=-90,
