@@ -1,7 +1,8 @@
 """The lake's Delta tables: normalized rows with their history, quarantined rows, training snapshots.
 
-normalized/<slug>/<dataset>     partitioned by year; the newest version of a row wins
+normalized/<slug>/<dataset>     partitioned by year or month; the newest version of a row wins
 quarantine/<slug>/<dataset>     rows that broke the contract, by window
+snapshots/<slug>                the rows of each training, a version each
 
 Two writers of a table: Delta refuses the commit of the one whose rows were read before the other's commit, and it
 reads and merges again.
@@ -9,6 +10,9 @@ reads and merges again.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
@@ -17,13 +21,26 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.errors import NotFoundError
+from pipelines.lake_history import version_at
+from pipelines.lake_layout import FOR_GOOD, Layout, compression, history
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
 
-YEAR = "year"
-"""Partition column of the lake's tables; it follows from the day and is not read back."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Rows that were read, and how many of the table's files had to be opened for them."""
+
+    rows: pl.DataFrame
+    opened: int
+    files: int
+
+    def __str__(self) -> str:
+        return f"opened {self.opened} of {self.files} files"
 
 
 def _came_second(error: BaseException) -> bool:
@@ -32,7 +49,7 @@ def _came_second(error: BaseException) -> bool:
     return made or isinstance(error, CommitFailedError)
 
 
-_again_if_second = retry(
+again_if_second = retry(
     retry=retry_if_exception(_came_second),
     stop=stop_after_attempt(20),
     wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -64,49 +81,72 @@ def open_table(path: Store, version: int | None = None) -> DeltaTable | None:
         return None
 
 
-def _open_or_make(path: Store, schema: dict[str, pl.DataType], partition_by: list[str] | None = None) -> DeltaTable:
+def _open_or_make(
+    path: Store, schema: dict[str, pl.DataType], properties: Mapping[str, str], partition_by: list[str] | None = None
+) -> DeltaTable:
     """The table, made without rows where there is none: of two that make it with rows, Delta would keep both's."""
     table = open_table(path)
     if table is None:
-        rows = pl.DataFrame(schema=schema)
-        options = path.delta_options
-        write_deltalake(path.url, rows, mode="ignore", partition_by=partition_by, storage_options=options)
-        table = DeltaTable(path.url, storage_options=options)
+        write_deltalake(
+            path.url,
+            pl.DataFrame(schema=schema),
+            mode="ignore",
+            partition_by=partition_by,
+            configuration=properties,
+            storage_options=path.delta_options,
+        )
+        table = DeltaTable(path.url, storage_options=path.delta_options)
     return table
 
 
-def _scan(
-    path: Store, table: DeltaTable | None, schema: dict[str, pl.DataType], years: range | None = None
-) -> pl.LazyFrame:
-    """The rows of a table's version; only the files of those years, where given."""
+def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """The rows of a table's data files: the columns of the schema."""
     # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
-    if table is None:
-        return pl.LazyFrame(schema=schema)
-    filters = [(YEAR, "in", [str(year) for year in years])] if years is not None else None
-    files = table.file_uris(file_pruning_predicate=filters)
     if not files:
         return pl.LazyFrame(schema=schema)
     options = path.polars_options
     return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
 
 
-@guarded
 def read_normalized(lake: Store, use_case: UseCase, dataset: Dataset, window: Window) -> pl.DataFrame:
     """The newest version of the rows of a window: the contract's columns and `revised_at`."""
-    path = normalized_path(lake, use_case, dataset)
-    return _read_window(path, open_table(path), dataset, window)
-
-
-def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> pl.DataFrame:
-    schema = stored_schema(dataset)
-    if dataset.day_column is None:
-        return _scan(path, table, schema).collect()
-    rows = _scan(path, table, schema, range(window.start.year, window.end.year + 1))
-    return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end))).collect()
+    return read_window(lake, use_case, dataset, window).rows
 
 
 @guarded
-@_again_if_second
+def read_window(
+    lake: Store, use_case: UseCase, dataset: Dataset, window: Window, as_of: datetime | None = None
+) -> Read:
+    """The rows of a window, and how many files that took.
+
+    Args:
+        as_of: the rows as they were stored at that time.
+
+    Raises:
+        NotFoundError: the history that is kept begins later than `as_of`.
+    """
+    path = normalized_path(lake, use_case, dataset)
+    table = open_table(path)
+    if table is not None and as_of is not None:
+        table.load_as_version(version_at(table, as_of))
+    read = _read_window(path, table, dataset, window)
+    logger.info("%s %s %s: %s", use_case.slug, dataset.name, window, read)
+    return read
+
+
+def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window: Window) -> Read:
+    schema = stored_schema(dataset)
+    if table is None:
+        return Read(pl.DataFrame(schema=schema), 0, 0)
+    files = Layout.of(dataset, table).files(table, window)
+    rows = scan(path, files, schema)
+    if dataset.day_column is not None:
+        rows = rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
+    return Read(rows.collect(), len(files), len(table.file_uris()))
+
+
+@guarded
+@again_if_second
 def merge_normalized(
     lake: Store, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, revised_at: datetime
 ) -> Merged:
@@ -119,10 +159,9 @@ def merge_normalized(
     values = [column.name for column in dataset.columns if not column.key]
     keys = list(dataset.keys)
     new = rows.with_columns(pl.lit(revised_at).cast(pl.Datetime("us", "UTC")).alias(REVISED_AT))
-    years, by = ({YEAR: pl.Int32()}, [YEAR]) if dataset.day_column else ({}, None)
-    path = normalized_path(lake, use_case, dataset)
-    table = _open_or_make(path, stored_schema(dataset) | years, by)
-    old = _read_window(path, table, dataset, window)
+    path, made = normalized_path(lake, use_case, dataset), Layout.of(dataset)
+    table = _open_or_make(path, stored_schema(dataset) | made.schema, history(use_case), made.partition_by)
+    old = _read_window(path, table, dataset, window).rows
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
     is_new = pl.col(f"{REVISED_AT}_old").is_null()
     differs = pl.any_horizontal([pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values])
@@ -148,21 +187,17 @@ def _span(rows: pl.DataFrame, dataset: Dataset) -> Window | None:
 
 def _overwrite(table: DeltaTable, dataset: Dataset, rows: pl.DataFrame, touched: Window | None) -> None:
     """Puts the rows of the touched days (without days: all) in place of the table's, as the table was read."""
+    layout = Layout.of(dataset, table)
     if dataset.day_column is None or touched is None:
-        write_deltalake(table, rows, mode="overwrite")
+        write_deltalake(table, rows, mode="overwrite", **layout.write_options())
         return
-    day = pl.col(dataset.day_column)
-    rows = rows.filter(day.is_between(pl.lit(touched.start), pl.lit(touched.end)))
-    predicate = (
-        f"{YEAR} >= {touched.start.year} AND {YEAR} <= {touched.end.year} AND "
-        f"{dataset.day_column} >= '{touched.start}' AND {dataset.day_column} <= '{touched.end}'"
-    )
-    rows = rows.with_columns(day.dt.year().alias(YEAR))
-    write_deltalake(table, rows, mode="overwrite", partition_by=[YEAR], predicate=predicate)
+    rows = rows.filter(pl.col(dataset.day_column).is_between(pl.lit(touched.start), pl.lit(touched.end)))
+    rows = layout.with_partition(rows)
+    write_deltalake(table, rows, mode="overwrite", predicate=layout.predicate(touched), **layout.write_options())
 
 
 @guarded
-@_again_if_second
+@again_if_second
 def write_quarantine(
     lake: Store, use_case: UseCase, dataset: Dataset, window: Window, rows: pl.DataFrame, landing: str
 ) -> None:
@@ -175,18 +210,19 @@ def write_quarantine(
     path = quarantine_path(lake, use_case, dataset)
     if rows.is_empty() and open_table(path) is None:
         return
-    table = _open_or_make(path, QUARANTINE_SCHEMA)
+    table = _open_or_make(path, QUARANTINE_SCHEMA, history(use_case))
     rows = rows.with_columns(
         pl.lit(window.start).alias("window_start"),
         pl.lit(window.end).alias("window_end"),
         pl.lit(landing).alias("landing_sha256"),
     )
-    present = _scan(path, table, QUARANTINE_SCHEMA).filter(
+    of_window = f"window_start = '{window.start}' AND window_end = '{window.end}'"
+    files = table.file_uris(file_pruning_predicate=of_window)
+    present = scan(path, files, QUARANTINE_SCHEMA).filter(
         pl.col("window_start") == window.start, pl.col("window_end") == window.end
     )
     if not rows.equals(present.collect()):
-        predicate = f"window_start = '{window.start}' AND window_end = '{window.end}'"
-        write_deltalake(table, rows, mode="overwrite", predicate=predicate)
+        write_deltalake(table, rows, mode="overwrite", predicate=of_window, writer_properties=compression())
 
 
 QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
@@ -202,16 +238,24 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
 def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.DataFrame:
     """All quarantined rows: reason, raw, window_start, window_end, landing_sha256."""
     path = quarantine_path(lake, use_case, dataset)
-    return _scan(path, open_table(path), QUARANTINE_SCHEMA).collect()
+    table = open_table(path)
+    return scan(path, table.file_uris() if table is not None else [], QUARANTINE_SCHEMA).collect()
 
 
 @guarded
 def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[Store, int]:
     """Keeps the rows of one training as a new version of the snapshot table; gives its place and version."""
     path = snapshot_path(lake, use_case)
-    options = path.delta_options
-    write_deltalake(path.url, rows, mode="overwrite", schema_mode="overwrite", storage_options=options)
-    return path, DeltaTable(path.url, storage_options=options).version()
+    write_deltalake(
+        path.url,
+        rows,
+        mode="overwrite",
+        schema_mode="overwrite",
+        configuration=FOR_GOOD,
+        writer_properties=compression(),
+        storage_options=path.delta_options,
+    )
+    return path, DeltaTable(path.url, storage_options=path.delta_options).version()
 
 
 @guarded

@@ -168,7 +168,7 @@ def test_a_correction_committed_between_reading_and_writing_is_not_lost(
     merge(store, discharge([1.0, 1.0, 1.0]))
     read, rivals = lake._read_window, [discharge([1.0, 7.0, 1.0])]
 
-    def read_then_be_overtaken(*arguments: Any) -> pl.DataFrame:
+    def read_then_be_overtaken(*arguments: Any) -> lake.Read:
         rows = read(*arguments)
         if rivals:
             merge(store, rivals.pop(), hours=1)
