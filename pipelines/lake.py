@@ -22,7 +22,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 
 from pipelines.errors import NotFoundError
 from pipelines.lake_history import version_at
-from pipelines.lake_layout import FOR_GOOD, Layout, compression, history
+from pipelines.lake_layout import FOR_GOOD, Layout, compression, file_uris, history
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
@@ -142,7 +142,7 @@ def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window
     rows = scan(path, files, schema)
     if dataset.day_column is not None:
         rows = rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
-    return Read(rows.collect(), len(files), len(table.file_uris()))
+    return Read(rows.collect(), len(files), len(file_uris(table)))
 
 
 @guarded
@@ -217,7 +217,7 @@ def write_quarantine(
         pl.lit(landing).alias("landing_sha256"),
     )
     of_window = f"window_start = '{window.start}' AND window_end = '{window.end}'"
-    files = table.file_uris(file_pruning_predicate=of_window)
+    files = file_uris(table, of_window)
     present = scan(path, files, QUARANTINE_SCHEMA).filter(
         pl.col("window_start") == window.start, pl.col("window_end") == window.end
     )
@@ -239,7 +239,7 @@ def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.Data
     """All quarantined rows: reason, raw, window_start, window_end, landing_sha256."""
     path = quarantine_path(lake, use_case, dataset)
     table = open_table(path)
-    return scan(path, table.file_uris() if table is not None else [], QUARANTINE_SCHEMA).collect()
+    return scan(path, file_uris(table) if table is not None else [], QUARANTINE_SCHEMA).collect()
 
 
 @guarded
@@ -272,4 +272,4 @@ def read_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.DataFrame:
         raise NotFoundError(f"There is no training snapshot {version} of {use_case.slug} at {path}: {error}") from error
     if table is None:
         raise NotFoundError(f"There is no training snapshot of {use_case.slug} at {path}.")
-    return pl.read_parquet(table.file_uris(), glob=False, storage_options=path.polars_options)
+    return pl.read_parquet(file_uris(table), glob=False, storage_options=path.polars_options)

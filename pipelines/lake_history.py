@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from deltalake import DeltaTable
 
 from pipelines.errors import NotFoundError
+from pipelines.lake_layout import file_uris
 from pipelines.storage import Store, Stored
 
 LOG = "_delta_log/"
@@ -53,7 +54,7 @@ def named_files(path: Store, table: DeltaTable, stored: Iterable[Stored]) -> set
     """
     commits = [item.name for item in stored if item.name.startswith(LOG) and item.name.endswith(".json")]
     # What is older than the log's first commit is in the present version, or was removed by one of the commits
-    found = {uri.removeprefix(f"{path.url}/") for uri in table.file_uris()}
+    found = {uri.removeprefix(f"{path.url}/") for uri in file_uris(table)}
     for _, body in read_all(path, commits):
         for line in body.splitlines():
             action = json.loads(line)

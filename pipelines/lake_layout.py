@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Self
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, WriterProperties
@@ -46,6 +47,13 @@ def ensure_properties(table: DeltaTable, wanted: Mapping[str, str]) -> bool:
 def compression() -> WriterProperties:
     """zstd at a level that costs little time: half the bytes of the usual Snappy."""
     return WriterProperties(compression="ZSTD", compression_level=3)
+
+
+def file_uris(table: DeltaTable, predicate: str | None = None) -> list[str]:
+    """Paths or URLs of the data files that may hold rows for which the predicate is true."""
+    uris = table.file_uris(file_pruning_predicate=predicate)
+    # Paths come written as in a URL: a folder `My lake` as `My%20lake`
+    return [unquote(uri) if uri.startswith("/") else uri for uri in uris]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,4 @@ class Layout:
 
     def files(self, table: DeltaTable, window: Window | None) -> list[str]:
         """The data files that may hold rows of a window: those of its partitions whose days reach into it."""
-        if window is None or not self.day:
-            return table.file_uris()
-        return table.file_uris(file_pruning_predicate=self.predicate(window))
+        return file_uris(table, self.predicate(window) if window is not None and self.day else None)

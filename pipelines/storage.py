@@ -6,6 +6,7 @@ deltalake, polars and obstore all reach object stores through Rust's `object_sto
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,16 +50,19 @@ class Store:
         """The store at a folder or URL.
 
         Raises:
-            SettingsError: it is a URL of a kind that the lake cannot live on.
+            SettingsError: it is a URL of a kind that the lake cannot live on, or has characters that cannot be used.
         """
         text = os.fspath(place)
         scheme, found, rest = text.partition("://")
-        if not found:
-            return cls(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - pathlib keeps `..`
-        if scheme not in SCHEMES or not rest.strip("/"):
+        if found and (scheme not in SCHEMES or not rest.strip("/")):
             raise SettingsError(
                 f"{text!r} is no place for a lake; name a folder, or a bucket and prefix such as s3://bucket/lake."
             )
+        odd = re.search(r"[^A-Za-z0-9._~=/-]", rest) if found else re.search(r"[%\[\]]", text)
+        if odd:  # deltalake reads or writes elsewhere, or ends the process
+            raise SettingsError(f"{text!r} is no place for a lake because of the character {odd[0]!r}; rename it.")
+        if not found:
+            return cls(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - pathlib keeps `..`
         return cls(f"{scheme}://{rest.rstrip('/')}", dict(options or {}))
 
     def __str__(self) -> str:
