@@ -11,18 +11,26 @@ reads and merges again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from uuid import uuid4
 
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from pipelines.errors import NotFoundError
 from pipelines.lake_history import version_at
 from pipelines.lake_layout import FOR_GOOD, Layout, compression, file_uris, history
+from pipelines.lake_tables import (
+    again_if_second,
+    normalized_path,
+    open_or_make,
+    open_table,
+    quarantine_path,
+    scan,
+    snapshot_path,
+)
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
@@ -41,71 +49,6 @@ class Read:
 
     def __str__(self) -> str:
         return f"opened {self.opened} of {self.files} files"
-
-
-def _came_second(error: BaseException) -> bool:
-    """Whether another writer committed since the table was read, or made the table first."""
-    made = isinstance(error, DeltaError) and "already exists" in str(error)
-    return made or isinstance(error, CommitFailedError)
-
-
-again_if_second = retry(
-    retry=retry_if_exception(_came_second),
-    stop=stop_after_attempt(20),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
-
-
-def normalized_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
-    """Where a normalized table is."""
-    return lake / "normalized" / use_case.slug / dataset.name
-
-
-def quarantine_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
-    """Where the quarantined rows of a data set are."""
-    return lake / "quarantine" / use_case.slug / dataset.name
-
-
-def snapshot_path(lake: Store, use_case: UseCase) -> Store:
-    """Where the training snapshots of a use case are."""
-    return lake / "snapshots" / use_case.slug
-
-
-def open_table(path: Store, version: int | None = None) -> DeltaTable | None:
-    """The Delta table there, or None."""
-    # Not asked with DeltaTable.is_deltatable: it holds the interpreter's lock while it waits for an object store
-    try:
-        return DeltaTable(path.url, version=version, storage_options=path.delta_options)
-    except TableNotFoundError:
-        return None
-
-
-def _open_or_make(
-    path: Store, schema: dict[str, pl.DataType], properties: Mapping[str, str], partition_by: list[str] | None = None
-) -> DeltaTable:
-    """The table, made without rows where there is none: of two that make it with rows, Delta would keep both's."""
-    table = open_table(path)
-    if table is None:
-        write_deltalake(
-            path.url,
-            pl.DataFrame(schema=schema),
-            mode="ignore",
-            partition_by=partition_by,
-            configuration=properties,
-            storage_options=path.delta_options,
-        )
-        table = DeltaTable(path.url, storage_options=path.delta_options)
-    return table
-
-
-def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
-    """The rows of a table's data files: the columns of the schema."""
-    # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
-    if not files:
-        return pl.LazyFrame(schema=schema)
-    options = path.polars_options
-    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
 
 
 def read_normalized(lake: Store, use_case: UseCase, dataset: Dataset, window: Window) -> pl.DataFrame:
@@ -160,7 +103,7 @@ def merge_normalized(
     keys = list(dataset.keys)
     new = rows.with_columns(pl.lit(revised_at).cast(pl.Datetime("us", "UTC")).alias(REVISED_AT))
     path, made = normalized_path(lake, use_case, dataset), Layout.of(dataset)
-    table = _open_or_make(path, stored_schema(dataset) | made.schema, history(use_case), made.partition_by)
+    table = open_or_make(path, stored_schema(dataset) | made.schema, history(use_case), made.partition_by)
     old = _read_window(path, table, dataset, window).rows
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
     is_new = pl.col(f"{REVISED_AT}_old").is_null()
@@ -210,7 +153,7 @@ def write_quarantine(
     path = quarantine_path(lake, use_case, dataset)
     if rows.is_empty() and open_table(path) is None:
         return
-    table = _open_or_make(path, QUARANTINE_SCHEMA, history(use_case))
+    table = open_or_make(path, QUARANTINE_SCHEMA, history(use_case))
     rows = rows.with_columns(
         pl.lit(window.start).alias("window_start"),
         pl.lit(window.end).alias("window_end"),
@@ -246,6 +189,7 @@ def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.Data
 def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[Store, int]:
     """Keeps the rows of one training as a new version of the snapshot table; gives its place and version."""
     path = snapshot_path(lake, use_case)
+    taken = {"snapshot": uuid4().hex}
     write_deltalake(
         path.url,
         rows,
@@ -253,9 +197,12 @@ def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[
         schema_mode="overwrite",
         configuration=FOR_GOOD,
         writer_properties=compression(),
+        commit_properties=CommitProperties(custom_metadata=taken),
         storage_options=path.delta_options,
     )
-    return path, DeltaTable(path.url, storage_options=path.delta_options).version()
+    # Not simply the newest version: another training or a vacuum may have committed since
+    commits = DeltaTable(path.url, storage_options=path.delta_options).history(100)
+    return path, next(commit["version"] for commit in commits if taken.items() <= commit.items())
 
 
 @guarded
