@@ -45,6 +45,15 @@ def cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def size(count: int) -> str:
+    """A number of bytes as people read it, such as 1.4 MB."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
 @contextmanager
 def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """A spinner while something long runs; what it reports is printed with the seconds since the report before."""

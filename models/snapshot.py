@@ -11,6 +11,7 @@ from typing import Any, Self
 import pandas as pd
 import polars as pl
 
+from models import tracking
 from pipelines import database, lake, registry
 from pipelines.errors import ModelError, TooFewRowsError
 from pipelines.settings import Settings
@@ -156,6 +157,19 @@ def read(use_case: UseCase, snapshot: Snapshot, settings: Settings) -> pd.DataFr
             f"Training snapshot {snapshot.version} of {use_case.slug} has changed since it was taken; take a new one."
         )
     return frame.to_pandas()
+
+
+def registered_versions(use_case: UseCase, settings: Settings) -> set[int]:
+    """Versions of the snapshot table that a registered model version was trained on; none of them may be lost.
+
+    Raises:
+        ModelError: the tracking server cannot be reached.
+    """
+    return {
+        int(version.tags[f"{_TAG}version"])
+        for version in tracking.registered(use_case, settings)
+        if f"{_TAG}version" in version.tags
+    }
 
 
 def split(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

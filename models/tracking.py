@@ -88,6 +88,22 @@ def alias_version(use_case: UseCase, settings: Settings, alias: str) -> Any | No
         ) from error
 
 
+def registered(use_case: UseCase, settings: Settings) -> list[Any]:
+    """Every registered version of the use case's model.
+
+    Raises:
+        ModelError: the tracking server cannot be reached.
+    """
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = client(settings).search_model_versions(f"name = '{use_case.experiment}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def finite(metrics: dict[str, float]) -> dict[str, float]:
     """The metrics that MLflow can take: those that are numbers."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

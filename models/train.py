@@ -9,7 +9,8 @@ import pandas as pd
 
 from models import evaluate, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, read, split, take
-from pipelines import lake, registry
+from pipelines import registry
+from pipelines.lake_tables import snapshot_path
 from pipelines.ledger import code_version
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
@@ -69,7 +70,7 @@ def train_candidate(
     model = registry.part(use_case, "model").candidates(SEED)[name]
     tags = {"mlflow.parentRunId": training["run_id"], "candidate": name} | _tags(snapshot)
     with mlflow.start_run(run_name=name, tags=tags) as run:
-        path = lake.snapshot_path(settings.lake, use_case).url
+        path = snapshot_path(settings.lake, use_case).url
         source = DeltaDatasetSource(path=path, delta_table_version=snapshot.version)
         # The digest is the hash of all the snapshot's rows; MLflow needs only a few of them, for the schema
         name_of = f"{use_case.slug}@{snapshot.version}"

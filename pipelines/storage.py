@@ -5,12 +5,15 @@ deltalake, polars and obstore all reach object stores through Rust's `object_sto
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pipelines.errors import SettingsError, StorageError
@@ -23,6 +26,7 @@ T = TypeVar("T")
 SCHEMES = ("s3", "gs", "az", "abfss")
 _OF_THE_CLIENT = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout"}
 """Options that obstore takes apart from the store's own; the other two libraries take all in one."""
+_PIECE = 8 * 1024 * 1024
 _OURS = {"max_retries": "5", "retry_timeout": "60s"}
 """The libraries would try for three minutes; a task is tried again by Airflow anyway."""
 
@@ -49,16 +53,19 @@ class Store:
         """The store at a folder or URL.
 
         Raises:
-            SettingsError: it is a URL of a kind that the lake cannot live on.
+            SettingsError: it is a URL of a kind that the lake cannot live on, or has characters that cannot be used.
         """
         text = os.fspath(place)
         scheme, found, rest = text.partition("://")
-        if not found:
-            return cls(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - pathlib keeps `..`
-        if scheme not in SCHEMES or not rest.strip("/"):
+        if found and (scheme not in SCHEMES or not rest.strip("/")):
             raise SettingsError(
                 f"{text!r} is no place for a lake; name a folder, or a bucket and prefix such as s3://bucket/lake."
             )
+        odd = re.search(r"[^A-Za-z0-9._~=/-]", rest) if found else re.search(r"[%#?\[\]]", text)
+        if odd:  # deltalake reads or writes elsewhere, or ends the process
+            raise SettingsError(f"{text!r} is no place for a lake because of the character {odd[0]!r}; rename it.")
+        if not found:
+            return cls(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - pathlib keeps `..`
         return cls(f"{scheme}://{rest.rstrip('/')}", dict(options or {}))
 
     def __str__(self) -> str:
@@ -92,6 +99,19 @@ class Store:
         with self.guard():
             return bytes(client.get(prefix + name).bytes())
 
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of an object, read in pieces.
+
+        Raises:
+            StorageError: there is none, or the store cannot be used.
+        """
+        client, prefix = self._client()
+        found = hashlib.sha256()
+        with self.guard():
+            for piece in client.get(prefix + name).stream(_PIECE):
+                found.update(piece)
+        return found.hexdigest()
+
     def write(self, name: str, body: bytes) -> None:
         """Writes an object whole or not at all; one that is there is replaced."""
         client, prefix = self._client()
@@ -110,6 +130,12 @@ class Store:
                 return False
         return True
 
+    def size(self, name: str) -> int:
+        """Bytes of an object."""
+        client, prefix = self._client()
+        with self.guard():
+            return client.head(prefix + name)["size"]
+
     def list(self) -> Iterator[Stored]:
         """Every object below here, by name; of what does not exist, nothing."""
         client, prefix = self._client()
@@ -117,6 +143,13 @@ class Store:
             found = [item for chunk in client.list(prefix) for item in chunk]
         for item in sorted(found, key=lambda item: item["path"]):
             yield Stored(item["path"].removeprefix(prefix), item["size"], item["last_modified"])
+
+    def unfinished(self) -> Iterator[Stored]:
+        """Files that a write which was cut off left in a folder; neither `list` nor a reader sees them."""
+        for path in sorted(Path(self.url).rglob("*#*")) if self.is_folder else ():
+            if re.search(r"#\d+$", path.name) and path.is_file():
+                modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                yield Stored(path.relative_to(self.url).as_posix(), path.stat().st_size, modified)
 
     def delete(self, names: Iterable[str]) -> None:
         """Deletes the objects of those names; one that is not there is no error."""

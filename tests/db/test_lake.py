@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -168,7 +169,7 @@ def test_a_correction_committed_between_reading_and_writing_is_not_lost(
     merge(store, discharge([1.0, 1.0, 1.0]))
     read, rivals = lake._read_window, [discharge([1.0, 7.0, 1.0])]
 
-    def read_then_be_overtaken(*arguments: Any) -> pl.DataFrame:
+    def read_then_be_overtaken(*arguments: Any) -> lake.Read:
         rows = read(*arguments)
         if rivals:
             merge(store, rivals.pop(), hours=1)
@@ -235,3 +236,15 @@ def test_a_training_snapshot_is_read_back_by_its_version(store: Store) -> None:
     assert lake.read_snapshot(store, FLOOD, 1).equals(second)
     with pytest.raises(NotFoundError, match="no training snapshot 2"):
         lake.read_snapshot(store, FLOOD, 2)
+
+
+def test_the_lake_may_lie_in_a_folder_with_blanks_and_letters_of_any_language(tmp_path: Path) -> None:
+    odd = Store.at(tmp_path / "Mein Fluß 2")
+    merge(odd, discharge([1.0, 2.0]))
+    merge(odd, discharge([1.0, 3.0]), hours=1)
+    assert stored(odd) == [1.0, 3.0]
+    version = lake.write_snapshot(odd, FLOOD, pl.DataFrame({"a": [1]}))[1]
+    assert lake.read_snapshot(odd, FLOOD, version).height == 1
+    odd.write("a b/ü", b"x")
+    assert [item.name for item in (odd / "a b").list()] == ["ü"]
+    assert odd.read("a b/ü") == b"x"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift",
-             "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
+             "lake compact", "lake check", "lake retain"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve"}
 
@@ -80,6 +80,8 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("predict flood --site 1", "no local stack is running; start one with `headwater up`"),
         ("status", "The stack is not running; start it with `headwater up`"),
         ("serve nowhere", "There is no use case 'nowhere'"),
+        ("lake check nowhere", "There is no use case 'nowhere'"),
+        ("lake retain flood --apply", "Nothing is deleted without an archive; name its folder or URL with --archive"),
         ("bootstrap flood --camels", "is not understood; write --<kind> PATH"),
         ("bootstrap flood --camels /nowhere/at/all", "There is nothing at /nowhere/at/all"),
         ("contracts show nowhere", "There is no use case 'nowhere'"),

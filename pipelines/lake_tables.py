@@ -1,0 +1,78 @@
+"""The lake's Delta tables: where each is, opening and making them, and what a writer does who comes second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from pipelines.spec import Dataset, UseCase
+from pipelines.storage import Store
+
+
+def _came_second(error: BaseException) -> bool:
+    """Whether another writer committed since the table was read, or made the table first."""
+    made = isinstance(error, DeltaError) and "already exists" in str(error)
+    return made or isinstance(error, CommitFailedError)
+
+
+again_if_second = retry(
+    retry=retry_if_exception(_came_second),
+    stop=stop_after_attempt(20),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    reraise=True,
+)
+
+
+def normalized_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
+    """Where a normalized table is."""
+    return lake / "normalized" / use_case.slug / dataset.name
+
+
+def quarantine_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:
+    """Where the quarantined rows of a data set are."""
+    return lake / "quarantine" / use_case.slug / dataset.name
+
+
+def snapshot_path(lake: Store, use_case: UseCase) -> Store:
+    """Where the training snapshots of a use case are."""
+    return lake / "snapshots" / use_case.slug
+
+
+def open_table(path: Store, version: int | None = None) -> DeltaTable | None:
+    """The Delta table there, or None."""
+    # Not asked with DeltaTable.is_deltatable: it holds the interpreter's lock while it waits for an object store
+    try:
+        return DeltaTable(path.url, version=version, storage_options=path.delta_options)
+    except TableNotFoundError:
+        return None
+
+
+def open_or_make(
+    path: Store, schema: dict[str, pl.DataType], properties: Mapping[str, str], partition_by: list[str] | None = None
+) -> DeltaTable:
+    """The table, made without rows where there is none: of two that make it with rows, Delta would keep both's."""
+    table = open_table(path)
+    if table is None:
+        write_deltalake(
+            path.url,
+            pl.DataFrame(schema=schema),
+            mode="ignore",
+            partition_by=partition_by,
+            configuration=properties,
+            storage_options=path.delta_options,
+        )
+        table = DeltaTable(path.url, storage_options=path.delta_options)
+    return table
+
+
+def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """The rows of a table's data files: the columns of the schema."""
+    # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    options = path.polars_options
+    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
