@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import adbc_driver_postgresql.dbapi
 import polars as pl
 
-from pipelines import database, lake
+from pipelines import database, lake_bulk
 from pipelines.errors import DatabaseError
 from pipelines.raw_tables import raw_table
 from pipelines.spec import Dataset, UseCase
@@ -43,7 +43,7 @@ def of_batches(batches: Iterable[pl.DataFrame], columns: list[str]) -> Fingerpri
 
 def of_lake(root: Store, use_case: UseCase, dataset: Dataset) -> Fingerprint:
     """The fingerprint of a normalized table."""
-    return of_batches(lake.reader(root, use_case, dataset)(EVER), list(stored_schema(dataset)))
+    return of_batches(lake_bulk.reader(root, use_case, dataset)(EVER), list(stored_schema(dataset)))
 
 
 def of_raw(url: str, use_case: UseCase, dataset: Dataset) -> Fingerprint:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-
-import polars as pl
 
 from pipelines import lake
 from pipelines.errors import SettingsError
+from pipelines.lake import Read
 from pipelines.settings import Settings
 from pipelines.spec import Dataset, UseCase
 from pipelines.window import Window, parse_day
@@ -32,14 +32,11 @@ def end_of(text: str) -> datetime:
 
 def known(
     use_case: UseCase, dataset: Dataset, settings: Settings, window: Window, as_of: datetime | None = None
-) -> pl.DataFrame:
+) -> Read:
     """The rows of a window, in the order of their key: as they are, or as they were known at a moment.
 
     Raises:
-        NotFoundError: the table's history does not reach back that far.
+        NotFoundError: the table's history begins later.
     """
-    if as_of is None:
-        rows = lake.read_normalized(settings.lake, use_case, dataset, window)
-    else:
-        rows = lake.read_as_of(settings.lake, use_case, dataset, window, as_of)
-    return rows.sort(dataset.order)
+    read = lake.read_window(settings.lake, use_case, dataset, window, as_of)
+    return replace(read, rows=read.rows.sort(dataset.order))

@@ -19,7 +19,6 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from pipelines.ahead import ahead
 from pipelines.errors import NotFoundError
 from pipelines.lake_history import version_at
 from pipelines.lake_layout import FOR_GOOD, Layout, compression, file_uris, history
@@ -35,7 +34,7 @@ from pipelines.lake_tables import (
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT, Merged, stored_schema
-from pipelines.window import EVER, Window
+from pipelines.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +82,14 @@ def _read_window(path: Store, table: DeltaTable | None, dataset: Dataset, window
     if table is None:
         return Read(pl.DataFrame(schema=schema), 0, 0)
     files = Layout.of(dataset, table).files(table, window)
-    rows = scan(path, files, schema)
-    if dataset.day_column is not None:
-        rows = rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
-    return Read(rows.collect(), len(files), len(file_uris(table)))
+    return Read(within(dataset, window, scan(path, files, schema)).collect(), len(files), len(file_uris(table)))
+
+
+def within(dataset: Dataset, window: Window, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows of a window's days; all rows of a table without days."""
+    if dataset.day_column is None:
+        return rows
+    return rows.filter(pl.col(dataset.day_column).is_between(pl.lit(window.start), pl.lit(window.end)))
 
 
 @guarded

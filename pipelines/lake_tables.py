@@ -74,5 +74,12 @@ def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.La
     # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
     if not files:
         return pl.LazyFrame(schema=schema)
-    options = path.polars_options
-    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", glob=False, storage_options=options)
+    # A contract of the same major version may have got columns that older files do not have
+    return pl.scan_parquet(
+        files,
+        schema=schema,
+        extra_columns="ignore",
+        missing_columns="insert",
+        glob=False,
+        storage_options=path.polars_options,
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from pipelines import checking, database, fingerprint, lake, raw, recompute, steps
+from pipelines import checking, database, fingerprint, lake_bulk, raw, recompute, steps
 from pipelines.errors import ContractError
 from pipelines.fingerprint import Fingerprint
 from pipelines.landing import Landing
@@ -63,7 +63,7 @@ def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = la
         before = fingerprint.of_lake(settings.lake, use_case, dataset)
         after = fingerprint.of_lake(aside, use_case, dataset)
         if before != after:
-            lake.replace_normalized(settings.lake, aside, use_case, dataset)
+            lake_bulk.replace_normalized(settings.lake, aside, use_case, dataset)
         rebuilt.append(Rebuilt("lake", f"normalized/{use_case.slug}/{dataset.name}", before, after))
         report(f"{dataset.name}: {after}")
     _clear(aside)
@@ -87,8 +87,8 @@ def warehouse_from_lake(use_case: UseCase, settings: Settings, report: Report = 
         for dataset in use_case.datasets:
             locks.enter_context(database.exclusively(url, raw_table(use_case, dataset)))
         for dataset in use_case.datasets:
-            days = lake.extent(settings.lake, use_case, dataset) or _SOME_DAY
-            loaded = raw.load(url, aside, dataset, days, lake.reader(settings.lake, use_case, dataset))
+            days = lake_bulk.extent(settings.lake, use_case, dataset) or _SOME_DAY
+            loaded = raw.load(url, aside, dataset, days, lake_bulk.reader(settings.lake, use_case, dataset))
             report(f"{dataset.name}: {loaded.inserted} rows")
         database.query(
             url,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipelines import checking, lake, ledger, raw, recompute, registry
+from pipelines import checking, lake_bulk, ledger, raw, recompute, registry
 from pipelines.calendar import expected_days
 from pipelines.checking import reach
 from pipelines.contract import Checked
@@ -118,7 +118,7 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
     settings = settings or get_settings()
     url = settings.require_database()
     with ledger.entry(url, use_case, dataset.name, "load", window) as report:
-        read = lake.reader(settings.lake, use_case, dataset)
+        read = lake_bulk.reader(settings.lake, use_case, dataset)
         loaded = raw.load(url, use_case, dataset, reach(dataset, window), read)
         counts = asdict(loaded) | {"accepted": loaded.inserted + loaded.updated + loaded.unchanged}
         counts["touched"] = str(loaded.touched) if loaded.touched else None

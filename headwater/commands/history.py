@@ -140,7 +140,8 @@ def dataset(
     chosen = get_dataset(found, name) if name else next(item for item in found.datasets if item.day_column is not None)
     window = Window(parse_day(start) if start else EVER.start, parse_day(end) if end else EVER.end)
     moment = history.end_of(as_of) if as_of else None
-    rows = history.known(found, chosen, get_settings(), window, moment)
+    read = history.known(found, chosen, get_settings(), window, moment)
+    rows = read.rows
     if file is not None:
         write_rows(rows, file)
         out.print(f"{rows.height} rows of {chosen.name} written to {file}")
@@ -150,5 +151,6 @@ def dataset(
         title = f"{chosen.name}{f' as known at {moment:%Y-%m-%d %H:%M} UTC' if moment else ''}: {rows.height} rows"
         shown = rows.tail(SHOWN)
         out.print(table(title, rows.columns, shown.rows()))
+        out.print(str(read), style="dim")
         if rows.height > SHOWN:
             out.print(f"(the last {SHOWN}; all with --out FILE or --json)", style="dim")

@@ -11,7 +11,7 @@ import pytest
 from db.helpers import DISCHARGE, FLOOD, Upstreams, make_settings, window_of
 
 from pipelines import coverage, database, history, ledger, quarantine, rebuild, steps
-from pipelines.errors import ContractError, HeadwaterError, SourceError
+from pipelines.errors import ContractError, HeadwaterError, NotFoundError, SourceError
 from pipelines.settings import Settings
 from pipelines.window import Window
 
@@ -181,8 +181,9 @@ def test_a_load_after_the_rebuild_finds_nothing_to_change(faulty: World) -> None
 def test_rows_as_of_a_day_are_those_that_were_known_then(faulty: World) -> None:
     entries = [row for row in ledger.history(faulty.url, FLOOD, 1000) if row["dataset"] == "discharge"]
     first = next(row for row in reversed(entries) if row["step"] == "check")
-    known = history.known(FLOOD, DISCHARGE, faulty.settings, WEEK, first["at"])
+    known = history.known(FLOOD, DISCHARGE, faulty.settings, WEEK, first["at"]).rows
     assert known.get_column("day").unique().to_list() == [MONDAY]
-    now = history.known(FLOOD, DISCHARGE, faulty.settings, WEEK)
+    now = history.known(FLOOD, DISCHARGE, faulty.settings, WEEK).rows
     assert now.get_column("day").n_unique() == 8
-    assert history.known(FLOOD, DISCHARGE, faulty.settings, WEEK, history.end_of("2020-01-01")).is_empty()
+    with pytest.raises(NotFoundError, match="ask for a later time"):
+        history.known(FLOOD, DISCHARGE, faulty.settings, WEEK, history.end_of("2020-01-01"))
