@@ -23,6 +23,7 @@ from pipelines.errors import NotFoundError
 from pipelines.lake_history import version_at
 from pipelines.lake_layout import FOR_GOOD, Layout, compression, file_uris, history
 from pipelines.lake_tables import (
+    adopt,
     again_if_second,
     normalized_path,
     open_or_make,
@@ -108,6 +109,7 @@ def merge_normalized(
     new = rows.with_columns(pl.lit(revised_at).cast(pl.Datetime("us", "UTC")).alias(REVISED_AT))
     path, made = normalized_path(lake, use_case, dataset), Layout.of(dataset)
     table = open_or_make(path, stored_schema(dataset) | made.schema, history(use_case), made.partition_by)
+    adopt(table, stored_schema(dataset))
     old = _read_window(path, table, dataset, window).rows
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
     received, stored = pl.col(REVISED_AT), pl.col(f"{REVISED_AT}_old")

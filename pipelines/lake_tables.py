@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from pipelines.errors import StorageError
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store
 
@@ -69,6 +70,25 @@ def open_or_make(
     return table
 
 
+def adopt(table: DeltaTable, schema: Mapping[str, pl.DataType]) -> None:
+    """Gives a table the columns that its contract has got since the table was made.
+
+    Raises:
+        StorageError: the type of a column is no longer the contract's.
+    """
+    wanted = {field.name: field for field in Schema.from_arrow(pl.DataFrame(schema=schema).to_arrow().schema).fields}
+    present = {field.name: field for field in table.schema().fields}
+    for name, field in wanted.items():
+        if name in present and present[name].type != field.type:
+            raise StorageError(
+                f"{table.table_uri} has {name} as {present[name].type}, its contract as {field.type}; make the tables "
+                "anew with `headwater rebuild`."
+            )
+    added = [field for name, field in wanted.items() if name not in present]
+    if added:
+        table.alter.add_columns(added)
+
+
 def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
     """The rows of a table's data files: the columns of the schema."""
     # Parquet files are read by their names: DeltaTable.to_pyarrow_* aborts the process at exit under pyarrow 25
@@ -80,6 +100,7 @@ def scan(path: Store, files: list[str], schema: dict[str, pl.DataType]) -> pl.La
         schema=schema,
         extra_columns="ignore",
         missing_columns="insert",
+        cast_options=pl.ScanCastOptions(integer_cast="allow-float"),
         glob=False,
         storage_options=path.polars_options,
     )

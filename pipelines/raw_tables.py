@@ -42,8 +42,7 @@ def table_ddl(use_case: UseCase, dataset: Dataset) -> str:
     partitioned = f" partition by range ({dataset.day_column})" if dataset.day_column else ""
     return (
         f"create schema if not exists {use_case.raw_schema};\n"
-        f"create table if not exists {table} ({', '.join(columns)}){partitioned};\n"
-        f"{postgres_comments(table, dataset)}"
+        f"create table if not exists {table} ({', '.join(columns)}){partitioned}"
     )
 
 
@@ -71,6 +70,7 @@ def ensure_table(url: str, use_case: UseCase, dataset: Dataset) -> None:
                 f"{table}.{name} is {present[name]}, and {kind} in version {dataset.version} of its contract; make the "
                 f"tables anew with `headwater rebuild {use_case.slug}`."
             )
+    ensure(url, use_case.raw_schema, postgres_comments(table, dataset))
 
 
 _SHORT = {"timestamp with time zone": "timestamptz"}

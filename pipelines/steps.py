@@ -124,7 +124,9 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
         counts["touched"] = str(loaded.touched) if loaded.touched else None
         report.counts = counts
         report.detail = {"touched": [loaded.touched.start, loaded.touched.end] if loaded.touched else None}
-    return counts
+        if not counts["accepted"] and not _is_expected(use_case, dataset, window):
+            report.state = "not-expected"
+    return {"state": report.state, **counts}
 
 
 def transform(use_case: UseCase, window: Window, settings: Settings | None = None) -> Counts:

@@ -80,7 +80,8 @@ def _text(use_case: UseCase, dataset: Dataset, face: Face) -> str:
         return str(faces.arrow_schema(dataset).to_string(show_field_metadata=True, truncate_metadata=False))
     today = datetime.now(UTC).date()
     parts = raw_tables.partitions_ddl(use_case, dataset, Window(today, today))
-    return ";\n".join(filter(None, [raw_tables.table_ddl(use_case, dataset), parts])) + ";"
+    comments = faces.postgres_comments(raw_tables.raw_table(use_case, dataset), dataset)
+    return ";\n".join(filter(None, [raw_tables.table_ddl(use_case, dataset), parts, comments])) + ";"
 
 
 def _value(use_case: UseCase, dataset: Dataset, face: Face) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift",
-             "lake compact", "lake check", "lake retain"}  # fmt: skip
+             "ledger", "dataset", "quarantine", "rebuild", "lake compact", "lake check", "lake retain",
+             "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve"}
 

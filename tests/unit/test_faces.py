@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pipelines import faces, generated
-from pipelines.raw_tables import table_ddl
+from pipelines.raw_tables import raw_table
 from pipelines.registry import use_cases
 from pipelines.spec import Column, ColumnType, Dataset, UseCase
 from pipelines.types import FACES, REVISED, WIDENED, polars_schema
@@ -110,7 +110,7 @@ def test_the_arrow_face_carries_meaning_unit_and_version(case: UseCase, dataset:
 
 @each_dataset
 def test_the_ddl_says_what_every_column_means(case: UseCase, dataset: Dataset) -> None:
-    ddl = table_ddl(case, dataset)
+    ddl = faces.postgres_comments(raw_table(case, dataset), dataset)
     for column in (*dataset.columns, REVISED):
         said = faces.meaning(column).replace("'", "''")
         assert f"comment on column raw_{case.slug}.{dataset.name}.{column.name} is '{said}';" in ddl

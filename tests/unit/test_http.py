@@ -133,6 +133,7 @@ def test_wait_that_the_upstream_asks_for_has_a_limit(sandbox: str, monkeypatch: 
         (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000, 3600),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
+    ids=["seconds", "blanks", "in an hour", "long ago"],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header: str, least: float, most: float) -> None:
     wait = http._retry_after(httpx.Response(429, headers={"Retry-After": header}))
