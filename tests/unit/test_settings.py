@@ -149,7 +149,9 @@ def test_a_lake_at_a_url_that_cannot_hold_one_is_refused(url: str) -> None:
         _ = Settings(lake_url=url).lake
 
 
-@pytest.mark.parametrize("url", ["/srv/a%20b", "lake[1]", "/srv/lake#2", "s3://bucket/a b", "s3://bucket/lake#2", "s3://bucket/ä"])
+@pytest.mark.parametrize(
+    "url", ["/srv/a%20b", "lake[1]", "/srv/lake#2", "s3://bucket/a b", "s3://bucket/lake#2", "s3://bucket/ä"]
+)
 def test_a_lake_under_a_name_that_the_libraries_misread_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="is no place for a lake because of the character"):
         _ = Settings(lake_url=url).lake
