@@ -30,6 +30,8 @@ from pipelines.window import Window
 
 TODAY = date(2026, 6, 15)
 EVER = Window(date(1900, 1, 1), date(2100, 1, 1))
+in_a_folder = pytest.mark.parametrize("store", ["folder"], indirect=True)
+"""For what does not depend on the kind of store."""
 LAYERS = {"landing": LandingLayer, "normalized": NormalizedLayer, "features": FeaturesLayer}
 
 
@@ -82,6 +84,7 @@ def run(settings: Settings, archive: Store) -> list[retention.Archived]:
     return retention.apply(FLOOD, settings, archive, TODAY)
 
 
+@in_a_folder
 def test_a_plan_lists_whole_parts_of_each_layer_and_changes_nothing(old: Settings) -> None:
     before = state(old)
     items = retention.plan(FLOOD, old, TODAY)
@@ -133,6 +136,7 @@ def test_what_is_archived_is_what_was_there_and_only_that_is_gone(old: Settings,
     assert check(old.lake) == []
 
 
+@in_a_folder
 def test_the_manifest_has_the_checksums_of_what_was_kept(old: Settings, archive: Store) -> None:
     for archived in run(old, archive):
         manifest = json.loads(archive.read(archived.manifest))
@@ -146,6 +150,7 @@ def test_the_manifest_has_the_checksums_of_what_was_kept(old: Settings, archive:
                 assert (rows.height, archives.fingerprint(rows)) == (kept["rows"], kept["fingerprint"])
 
 
+@in_a_folder
 def test_a_second_run_finds_nothing_and_writes_nothing(old: Settings, archive: Store) -> None:
     run(old, archive)
     before = [item.name for item in archive.list()]
@@ -209,6 +214,7 @@ def test_an_object_that_is_neither_in_the_lake_nor_in_the_archive_stops_the_laye
     assert same(state(old), before)
 
 
+@in_a_folder
 def test_an_object_with_other_bytes_is_not_archived(old: Settings, archive: Store) -> None:
     sha256 = hashlib.sha256(b"of 2020 alone").hexdigest()
     (old.lake / "landing" / "flood").write(f"objects/{sha256[:2]}/{sha256}", b"of 2020 ALONE")
@@ -218,6 +224,7 @@ def test_an_object_with_other_bytes_is_not_archived(old: Settings, archive: Stor
     assert same(state(old), before)
 
 
+@in_a_folder
 def test_an_archive_that_does_not_give_back_what_was_written_costs_nothing(
     old: Settings, archive: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +285,7 @@ def test_an_answer_that_lands_meanwhile_keeps_the_objects_that_it_names(
     assert parts(retention.plan(FLOOD, old, TODAY), "landing") == ["year=2018"], "an old window that landed anew"
 
 
+@in_a_folder
 def test_features_that_change_meanwhile_wait_for_the_archive(old: Settings, archive: Store) -> None:
     layer = FeaturesLayer(old.require_database(), FLOOD, TODAY)
     items = layer.items()
