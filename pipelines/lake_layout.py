@@ -45,7 +45,7 @@ def ensure_properties(table: DeltaTable, wanted: Mapping[str, str]) -> bool:
 
 
 def compression() -> WriterProperties:
-    """zstd at a level that costs little time: half the bytes of the usual Snappy."""
+    """zstd: a tenth to a fifth fewer bytes than the usual Snappy, written in the same time."""
     return WriterProperties(compression="ZSTD", compression_level=3)
 
 

@@ -49,7 +49,7 @@ def _damaged(path: Store, files: pl.DataFrame, sizes: dict[str, int]) -> Iterato
 def _orphan(item: Stored) -> Finding:
     said = "is named by no version yet; a write may be under way"
     if is_settled(item):
-        said = "is named by no version: its commit was refused; `headwater lake compact` deletes it"
+        said = "is named by no version (a refused commit left it); `headwater lake compact` deletes it"
     return Finding(kind="orphaned", where=item.name, said=said, bytes=item.bytes, wrong=is_settled(item))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.findings import Finding
     from pipelines.storage import Store
 
-OneOrAll = Annotated[str | None, typer.Argument(metavar="[USE_CASE]", help="Such as flood; by default, all.")]
+OneOrAll = Annotated[str | None, typer.Argument(metavar="USE_CASE", help="Such as flood; by default, all.")]
 Deep = Annotated[bool, typer.Option("--deep", help="Also read every landed object and compare its hash.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Archive and delete; without it, only say what would go.")]
 Archive = Annotated[str | None, typer.Option(metavar="PLACE", help="Folder or URL of the archive, for --apply.")]

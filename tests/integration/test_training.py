@@ -374,6 +374,17 @@ def test_a_snapshot_that_was_tampered_with_in_the_lake_is_refused(first: dict[st
         train.train_candidate(USE_CASE, {"snapshot": taken.to_dict(), "run_id": ""}, "ridge", settings)
 
 
+def test_the_snapshots_of_registered_versions_are_known_and_no_others(
+    first: dict[str, Any], settings: Settings
+) -> None:
+    taken = snapshot.take(USE_CASE, settings, AT_CUTOFF)
+    found = snapshot.registered_versions(USE_CASE, settings)
+    named = tracking.client(settings).get_model_version("flood", str(first["version"])).tags["snapshot.version"]
+    assert int(named) in found
+    assert taken.version not in found
+    assert all(lake.read_snapshot(settings.lake, USE_CASE, version).height > 0 for version in found)
+
+
 def test_a_snapshot_does_not_depend_on_the_order_in_which_postgres_gives_the_rows(
     training: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
