@@ -27,8 +27,9 @@ def due(url: str, use_case: UseCase, window: Window) -> Due:
     So a correction of a day long ago, and one whose own transform failed, is computed by the next transform of
     whichever window.
     """
-    loads = _loads_since_last(url, use_case)
-    through = max((load["ledger_id"] for load in loads), default=0)
+    answered = _answered(url, use_case)
+    loads = _loads_since(url, use_case, answered)
+    through = max((load["ledger_id"] for load in loads), default=answered)
     corrections = max(dataset.correction_days for dataset in use_case.datasets)
     wanted = [window.widened(before=corrections), *(touched for load in loads if (touched := _touched(load)))]
     dated = {dataset.name: dataset.day_column is not None for dataset in use_case.datasets}
@@ -61,14 +62,27 @@ def _to_the_end(use_case: UseCase, span: Window, known: Window) -> Window:
     return span | Window(span.start, known.end) if use_case.yearly_memory and ends_before else span
 
 
-def _loads_since_last(url: str, use_case: UseCase) -> list[dict[str, Any]]:
+def _answered(url: str, use_case: UseCase) -> int:
+    """The newest ledger row that a transform has answered to."""
+    (row,) = database.query(
+        url,
+        # Of several at once, the one that began last may not be the one that is written last
+        """select coalesce(max((detail ->> 'through')::bigint), 0) as through
+           from (select detail from ops.ledger where use_case = %s and step = 'transform' and state = 'loaded'
+                 order by ledger_id desc limit 20) as newest""",
+        (use_case.slug,),
+    )
+    return int(row["through"])
+
+
+def _loads_since(url: str, use_case: UseCase, answered: int) -> list[dict[str, Any]]:
+    """The loads that changed something after that row of the ledger."""
     return database.query(
         url,
         """select ledger_id, dataset, inserted, updated, detail from ops.ledger
-           where use_case = %(slug)s and step = 'load' and state = 'loaded' and (inserted > 0 or updated > 0)
-             and ledger_id > coalesce((select max((detail ->> 'through')::bigint) from ops.ledger
-                                       where use_case = %(slug)s and step = 'transform' and state = 'loaded'), 0)""",
-        {"slug": use_case.slug},
+           where ledger_id > %s and use_case = %s and step = 'load' and state = 'loaded'
+             and (inserted > 0 or updated > 0)""",
+        (answered, use_case.slug),
     )
 
 
