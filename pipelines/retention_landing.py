@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 
@@ -14,6 +15,9 @@ from pipelines.retention_layers import Item
 from pipelines.spec import UseCase
 from pipelines.storage import Store, Stored
 from pipelines.window import Window, parse_day
+
+COPIERS = 4
+"""Objects copied at a time; each is in memory meanwhile."""
 
 
 class LandingLayer:
@@ -57,11 +61,16 @@ class LandingLayer:
         """Every envelope with all its objects, also those that stay: the archive can be read alone."""
         below = f"landing/{self.use_case.slug}"
         members = self._members(item.dataset, item.part)
-        hashes = {one.sha256 for envelope in members.values() for one in envelope.objects}
-        for sha256 in sorted(hashes):
-            yield keep_object(self.lake, archive, f"{below}/{object_name(sha256)}", sha256)
-        for name in members:
-            yield keep_object(self.lake, archive, f"{below}/{name}")
+        wanted: dict[str, str | None] = {
+            object_name(one.sha256): one.sha256 for envelope in members.values() for one in envelope.objects
+        }
+        wanted |= dict.fromkeys(members)
+
+        def keep(name: str) -> Kept:
+            return keep_object(self.lake, archive, f"{below}/{name}", wanted[name])
+
+        with ThreadPoolExecutor(COPIERS) as pool:
+            yield from pool.map(keep, wanted)
 
     def delete(self, items: list[Item]) -> None:
         """Objects first: an envelope whose objects are gone is found again by the next run, and finished."""

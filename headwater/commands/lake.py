@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.commands.options import AsJson
-from headwater.console import out, print_json, progress, size, table
+from headwater.console import err, out, print_json, progress, size, table
 from pipelines.errors import SettingsError
 from pipelines.registry import get_use_case, use_cases
 from pipelines.settings import get_settings
@@ -140,5 +140,11 @@ def _print_retention(told: list[dict[str, Any]], applied: bool) -> None:
     columns = ("use case", "layer", "data set", "part", "days", "files", "rows", "size")
     out.print(table(title, columns, rows) if rows else "No layer keeps anything longer than it should.")
     for one in told:
+        case = get_use_case(one["use_case"])
+        if case.retention.features_days < case.holdout_days and any(item.layer == "features" for item in one["items"]):
+            err.print(
+                f"[yellow]{case.slug} learns from its features:[/yellow] {case.retention.features_days} days of them "
+                f"are kept, and its hold-out alone takes {case.holdout_days}; see `retention` in its spec."
+            )
         for manifest in one["manifests"]:
             out.print("Manifest: ", manifest, sep="", soft_wrap=True)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from headwater import cli
 from headwater.commands import lake as commands
 from models import snapshot
-from pipelines import lake
+from pipelines import database, lake
 from pipelines.landing import Landing, Received
 from pipelines.settings import Settings
 from pipelines.storage import Store
@@ -101,6 +101,14 @@ def test_retention_applied_archives_and_says_where_the_manifests_are(settings: S
     assert [(tmp_path / "archive" / name).is_file() for name in manifests] == [True, True]
     assert "No layer keeps anything longer than it should." in headwater("retain").stdout
     assert told("retain", "--apply", "--archive", archive)[0]["items"] == []
+
+
+def test_whoever_keeps_fewer_features_than_a_training_needs_is_told(settings: Settings) -> None:
+    features = f"create table flood.features as select '01' as site_id, date '{OLD}' as day"
+    database.query(settings.require_database(), f"create schema flood; {features}")
+    answer = headwater("retain")
+    assert "month=2001-02" in answer.stdout
+    assert "365 days of them are kept, and its hold-out alone takes 730" in " ".join(answer.stderr.split())
 
 
 def test_snapshots_that_models_name_are_asked_for_before_anything_is_deleted(

@@ -46,6 +46,7 @@ def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
     store.write("a", b"")
     for _ in range(2):
         store.delete(["a", "never"])
+    store.delete([])
     assert list(store.list()) == []
 
 
