@@ -20,16 +20,17 @@ from models import snapshot
 from pipelines import database, lake
 from pipelines.landing import Landing, Received
 from pipelines.settings import Settings
+from pipelines.spec import Retention
 from pipelines.storage import Store
 
-OLD = date(2001, 2, 3)
+OLD = date(1951, 2, 3)
 
 
 @pytest.fixture
 def settings(
     store: Store, tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    """A lake with an answer of 2001 and its rows in two files; no model was trained on them."""
+    """A lake with an answer of 1951 and its rows in two files; no model was trained on them."""
     settings = lake_at(store, make_settings(tmp_path, new_database()))
     Landing(store, FLOOD).write(DISCHARGE, window_of(OLD), [Received(b"A", "https://up.example", "usgs-ogc", {})])
     for number in range(2):
@@ -51,7 +52,7 @@ def told(*arguments: str) -> Any:
 def test_the_check_of_a_sound_lake_exits_0_and_gives_advice(settings: Settings) -> None:
     answer = headwater("check")
     assert answer.exit_code == 0
-    assert "normalized/flood/discharge/year=2001" in answer.stdout
+    assert "normalized/flood/discharge/year=1951" in answer.stdout
     assert f"{settings.lake}: 0 wrong, 1 advice" in answer.stdout
     (finding,) = told("check", "flood", "--deep")
     assert (finding["kind"], finding["wrong"]) == ("undersized", False)
@@ -83,7 +84,7 @@ def test_retention_only_says_what_would_go(settings: Settings) -> None:
     answer = headwater("retain", "flood")
     assert answer.exit_code == 0
     assert "nothing was; see --apply" in answer.stdout
-    assert "2001-02-03..2001-02-04" in answer.stdout
+    assert "1951-02-03..1951-02-04" in answer.stdout
     (plan,) = told("retain")
     assert [(item["layer"], item["files"], item["rows"]) for item in plan["items"]] == [
         ("landing", 2, None), ("normalized", 2, 2),
@@ -103,11 +104,16 @@ def test_retention_applied_archives_and_says_where_the_manifests_are(settings: S
     assert told("retain", "--apply", "--archive", archive)[0]["items"] == []
 
 
-def test_whoever_keeps_fewer_features_than_a_training_needs_is_told(settings: Settings) -> None:
+def test_whoever_keeps_fewer_features_than_a_training_needs_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(FLOOD, retention=Retention())
+    monkeypatch.setattr(commands, "use_cases", lambda: {"flood": short})
+    monkeypatch.setattr(commands, "get_use_case", lambda slug: short)
     features = f"create table flood.features as select '01' as site_id, date '{OLD}' as day"
     database.query(settings.require_database(), f"create schema flood; {features}")
     answer = headwater("retain")
-    assert "month=2001-02" in answer.stdout
+    assert "month=1951-02" in answer.stdout
     assert "365 days of them are kept, and its hold-out alone takes 730" in " ".join(answer.stderr.split())
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from db.helpers import DISCHARGE, FLOOD, NOON, discharge, lake_at, make_settings, values, window_of
+from db import helpers
+from db.helpers import DISCHARGE, NOON, discharge, lake_at, make_settings, values, window_of
 
 from pipelines import archive as archives
 from pipelines import database, lake, lake_files, lake_vacuum, retention
@@ -28,6 +29,7 @@ from pipelines.spec import Retention
 from pipelines.storage import Store
 from pipelines.window import Window
 
+FLOOD = replace(helpers.FLOOD, retention=Retention())
 TODAY = date(2026, 6, 15)
 EVER = Window(date(1900, 1, 1), date(2100, 1, 1))
 in_a_folder = pytest.mark.parametrize("store", ["folder"], indirect=True)

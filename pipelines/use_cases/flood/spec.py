@@ -1,6 +1,6 @@
 """River floods: tomorrow's mean discharge of a river, with quantiles and the probability of a flood."""
 
-from pipelines.spec import Column, Dataset, Gate, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Retention, Source, UseCase
 
 _SITE = Column(name="site_id", type="string", key=True, doc="USGS site number, with its leading zeros.")
 _DAY = Column(name="day", type="date", key=True, coercions=("text",), doc="Calendar day in the site's own time zone.")
@@ -170,4 +170,6 @@ USE_CASE = UseCase(
     gate=Gate(metric="nse", must_beat="persistence", may_lose=0.02),
     memory_days=90,
     yearly_memory=True,
+    # A model of rare floods learns from all years there are
+    retention=Retention(landing_days=50 * 365, normalized_days=50 * 365, features_days=50 * 365),
 )
