@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pipelines import database
 from pipelines.errors import DatabaseError, HeadwaterError
@@ -87,3 +88,44 @@ def history(url: str, use_case: UseCase, limit: int = 50) -> list[dict[str, Any]
         "select * from ops.ledger where use_case = %s order by ledger_id desc limit %s",
         (use_case.slug, limit),
     )
+
+
+@dataclass(frozen=True)
+class DayState:
+    """How a data set's day stands, the sentence it failed with, and the version of the contract it was held against."""
+
+    dataset: str
+    day: date
+    state: Literal["loaded", "not-expected", "late", "missing", "quarantined", "failed", "none"]
+    reason: str | None
+    contract_version: str | None
+
+
+def day_states(url: str, use_case: UseCase, window: Window) -> list[DayState]:
+    """One for each dated data set and day of the window; `none` where no step of the data has come to its end."""
+    database.ensure_ops(url)
+    dated = [dataset.name for dataset in use_case.datasets if dataset.day_column is not None]
+    rows = database.query(
+        url,
+        """select dataset, day::date as day, newest.step, newest.state, newest.error, checked.state as checked
+           from unnest(%s) as dataset, generate_series(%s::date, %s::date, interval '1 day') as day
+           left join lateral (
+               select step, state, detail ->> 'error' as error from ops.ledger
+               where use_case = %s and ledger.dataset = dataset.dataset and step in ('fetch', 'check', 'load')
+                 and day::date between window_start and window_end
+               order by ledger_id desc limit 1) as newest on true
+           left join lateral (
+               select state from ops.ledger
+               where use_case = %s and ledger.dataset = dataset.dataset and step = 'check'
+                 and day::date between window_start and window_end
+               order by ledger_id desc limit 1) as checked on true
+           order by day, dataset""",
+        (dated, window.start, window.end, use_case.slug, use_case.slug),
+    )
+    return [DayState(row["dataset"], row["day"], _state_of(row), row["error"], None) for row in rows]
+
+
+def _state_of(row: dict[str, Any]) -> Any:
+    if row["state"] == "failed":
+        return "failed"
+    return row["checked"] if row["step"] == "load" else "none"
