@@ -32,6 +32,8 @@ DEFAULT_ARGS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=30),
     "retry_policy": RetryUnlessPointless(),
     "execution_timeout": timedelta(hours=1),
+    # Of plugins/headwater_priority.py, by name: a backfill never keeps the daily run from a slot
+    "weight_rule": "headwater_priority.DailyFirst",
 }
 DAY_PARAM = Param(
     None,
@@ -66,6 +68,6 @@ def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any
         "default_args": {**DEFAULT_ARGS, "owner": use_case.owner},
         "tags": [use_case.slug, shape],
         "catchup": False,
-        # Two days at once would rebuild the same dbt tables
+        # A day after the other; Airflow counts a backfill's runs apart, against the backfill's own limit
         "max_active_runs": 1,
     }

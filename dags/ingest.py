@@ -6,7 +6,17 @@ Runs daily for the day before (its partition). For each data set: **fetch** the 
 **transform**s the days touched, and publishes the features when their tests have passed.
 
 **By hand**: trigger it with a partition key (in the advanced options, a day as YYYY-MM-DD), and the scoring of that day
-follows. With the parameter *day* alone it ingests that day and nothing follows. A backfill takes a range of days.
+follows. With the parameter *day* alone it ingests that day and nothing follows.
+
+**A range of days**: `headwater backfill` runs the days that the ledger lacks (`--plan` says which, and why). The
+button *Trigger*, with *Backfill*, takes a range as well; a day belongs to it if its time of schedule does, so let it
+end at 23:59. Neither keeps the daily run waiting: a backfill's runs do not count against the one run at a time that
+this DAG allows, and a free slot goes to the tasks of scheduled and manual runs first, then to the scoring and training
+that follow from data, then to a backfill's.
+
+**Pools** limit how many tasks ask one system at once, over all runs: *fetch* takes a slot in its upstream's pool (none
+where the data set is a file of ours), *load* and *transform* take one in `warehouse`. The sizes come from the specs;
+`headwater up` sets them, elsewhere `headwater pools --apply`. Tasks of a pool that is missing wait until it is there.
 
 **Needs** the upstreams, Postgres and the lake. **Retries** four times with growing delays; a broken contract is
 not retried.
@@ -30,6 +40,7 @@ from typing import Any
 from airflow.sdk import DAG, CronPartitionTimetable, task, task_group
 from dag_defaults import DAY_FORMAT, DAY_PARAM, dag_options, features_asset, run_day
 
+from pipelines.pools import WAREHOUSE, upstream_pool
 from pipelines.registry import get_use_case, use_cases
 from pipelines.spec import UseCase
 
@@ -46,7 +57,7 @@ def check(slug: str, dataset: str, partition_key: str | None = None, params: dic
     return _step("check", slug, dataset, partition_key, params)
 
 
-@task
+@task(pool=WAREHOUSE.name)
 def load(slug: str, dataset: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """The lake's rows of the day into Postgres."""
     return _step("load", slug, dataset, partition_key, params)
@@ -61,7 +72,8 @@ def _step(name: str, slug: str, dataset: str, partition_key: str | None, params:
     return getattr(steps, name)(use_case, use_case.dataset(dataset), Window(day, day))
 
 
-@task
+# dbt builds a use case for one window at a time; the next one is to wait here, not with a slot in its hand
+@task(pool=WAREHOUSE.name, max_active_tis_per_dag=1)
 def transform(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """Features of the days touched, tested, then published."""
     from pipelines import steps
@@ -81,10 +93,11 @@ def build(use_case: UseCase) -> DAG:
         for dataset in use_case.datasets:
 
             @task_group(group_id=dataset.name)
-            def steps_of(name: str) -> None:
-                fetch(use_case.slug, name) >> check(use_case.slug, name) >> load(use_case.slug, name)
+            def steps_of(name: str, pool: str) -> None:
+                fetched = fetch.override(pool=pool)(use_case.slug, name)
+                fetched >> check(use_case.slug, name) >> load(use_case.slug, name)
 
-            steps_of(dataset.name) >> published
+            steps_of(dataset.name, upstream_pool(use_case, dataset)) >> published
     return dag
 
 

@@ -1,4 +1,4 @@
-"""`headwater up`, `down`, `status` and `serve`: the local stack."""
+"""`headwater up`, `down`, `status`, `pools` and `serve`: the local stack."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(down)
     app.command()(status)
+    app.command()(pools)
     app.command()(serve)
 
 
@@ -71,6 +72,35 @@ def _print_status() -> None:
         for service in control.status()
     ]
     out.print(table("", ("service", "state", "address", "pid"), rows))
+
+
+def pools(
+    apply: Annotated[bool, typer.Option("--apply", help="Make them in Airflow, or set them right.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show Airflow's pools as the specs have them: how many tasks may ask each upstream, and the warehouse, at once.
+
+    Where Airflow is not the local stack's, which `headwater up` sees to, give it the JSON: airflow pools import FILE.
+
+    Example: headwater pools --json
+    """
+    from pipelines.pools import pools as declared
+    from pipelines.registry import use_cases
+
+    found = declared(use_cases().values())
+    changed: list[str] = []
+    if apply:
+        from headwater.stack import pools as made
+        from headwater.stack.airflow import Airflow
+
+        with Airflow() as airflow:
+            changed = made.apply(airflow, found)
+    if as_json:
+        print_json({pool.name: {"slots": pool.slots, "description": pool.description} for pool in found})
+        return
+    out.print(table("", ("pool", "slots", "for"), [(pool.name, pool.slots, pool.description) for pool in found]))
+    if apply:
+        out.print(f"Changed in Airflow: {', '.join(changed) or 'nothing'}", soft_wrap=True)
 
 
 def serve(use_case: str = typer.Argument("flood", help="Use case whose champion is served.")) -> None:

@@ -52,19 +52,23 @@ class Airflow:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run, with `task_id`, `map_index`, `state`, `start_date` and `end_date`."""
-        return list(self._pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
+        return list(self.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run a DAG."""
         self.call("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether the scheduler leaves a DAG alone."""
+        return bool(self.call("GET", f"/dags/{dag_id}")["is_paused"])
+
     def dag_ids(self) -> set[str]:
         """The DAGs that Airflow has read."""
-        return {str(dag["dag_id"]) for dag in self._pages("/dags", "dags")}
+        return {str(dag["dag_id"]) for dag in self.pages("/dags", "dags")}
 
     def import_errors(self) -> dict[str, str]:
         """The stack trace of each DAG file that cannot be read."""
-        errors = self._pages("/importErrors", "import_errors")
+        errors = self.pages("/importErrors", "import_errors")
         return {str(error["filename"]): str(error["stack_trace"]) for error in errors}
 
     def wait_for_dags(self, dag_ids: Collection[str], timeout_s: float = 60.0) -> None:
@@ -98,10 +102,11 @@ class Airflow:
         content: dict[str, Any] = answer.json() if answer.content else {}
         return content
 
-    def _pages(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """All entries of a list, page by page; `key` names them in the answer, `params` narrow the list down."""
         offset, total = 0, 1
         while offset < total:
-            page = self.call("GET", path, params={"limit": PAGE, "offset": offset})
+            page = self.call("GET", path, params={**params, "limit": PAGE, "offset": offset})
             yield from page[key]
             offset, total = offset + PAGE, int(page["total_entries"])
 

@@ -43,7 +43,8 @@ def identity(home: Path, port: int, database_url: str) -> dict[str, str]:
 
 
 TUNING: dict[str, str] = {
-    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    # Airflow's own, but tasks wait in the order of their weights
+    "AIRFLOW__CORE__EXECUTOR": "headwater.stack.local_executor.LocalExecutor",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__API__INSTANCE_NAME": "Headwater",

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from headwater.stack import config
+from headwater.stack import config, pools
+from headwater.stack.airflow import Airflow
 from headwater.stack.health import Prober
 from headwater.stack.postgres import Cluster
 from headwater.stack.processes import GRACE_S, POSTGRES_GRACE_S, State, end_all, marked
-from headwater.stack.services import SERVICES, select
+from headwater.stack.services import API, SERVICES, select
 from pipelines.errors import StackError
+from pipelines.pools import pools as declared
+from pipelines.registry import use_cases
 from pipelines.settings import PREFIX, PROJECT, get_settings
 
 Progress = Callable[[str], None]
@@ -94,6 +97,8 @@ def up(progress: Progress = _silent, services: Sequence[str] | None = None, time
         else:
             _start(home, wanted, progress)
     _wait_until_well(home, begin + timeout_s, begin, progress)
+    if API in State.load(home).selected:
+        _make_pools(progress)
     return Status(status(), started=not running, seconds=time.monotonic() - begin)
 
 
@@ -122,6 +127,13 @@ def _start(home: Path, wanted: Sequence[str], progress: Progress) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise StackError(f"The supervisor did not start; the end of {log}:\n{_tail(log)}")
         time.sleep(0.05)
+
+
+def _make_pools(progress: Progress) -> None:
+    """As the specs have them now, also where the stack ran already: a spec may have changed since."""
+    with Airflow() as airflow:
+        if made := pools.apply(airflow, declared(use_cases().values())):
+            progress(f"made Airflow's pools {', '.join(made)}")
 
 
 def _wait_until_well(home: Path, deadline: float, begin: float, progress: Progress) -> None:

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from headwater.stack import backfills
 from pipelines import errors
+from pipelines.pools import DEFAULT, WAREHOUSE, pools
 from pipelines.registry import use_cases
 from pipelines.settings import PROJECT
+from pipelines.window import Window
 
 DAGS = PROJECT / "dags"
 SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"dag_defaults"}
@@ -122,6 +126,74 @@ def test_each_data_set_is_fetched_checked_and_loaded_before_the_transform(bag: A
             assert dag.get_task(f"{dataset.name}.check").upstream_task_ids == {f"{dataset.name}.fetch"}
             assert dag.get_task(f"{dataset.name}.load").upstream_task_ids == {f"{dataset.name}.check"}
         assert dag.get_task("transform").upstream_task_ids == {f"{dataset.name}.load" for dataset in case.datasets}
+
+
+def test_each_fetch_takes_a_slot_of_its_upstream_and_what_works_in_postgres_one_of_the_warehouse(bag: Any) -> None:
+    declared = {pool.name: pool.slots for pool in pools(use_cases().values())}
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("ingest")]
+        for dataset in case.datasets:
+            fetch = dag.get_task(f"{dataset.name}.fetch")
+            if dataset.source in {source.name for source in case.sources}:
+                assert declared[fetch.pool] == case.source(dataset.source).slots, fetch
+            else:
+                assert fetch.pool == DEFAULT, fetch
+        working = {task.task_id for task in dag.tasks if task.pool == WAREHOUSE.name}
+        assert working == {"transform"} | {f"{dataset.name}.load" for dataset in case.datasets}
+        # A second one would hold a slot only to wait for dbt's lock
+        assert dag.get_task("transform").max_active_tis_per_dag == 1
+
+
+def test_every_task_runs_in_a_pool_that_is_made_and_takes_one_slot(bag: Any) -> None:
+    made = {DEFAULT, *(pool.name for pool in pools(use_cases().values()))}
+    for dag in bag.dags.values():
+        assert {task.pool for task in dag.tasks} <= made, dag
+        assert {task.pool_slots for task in dag.tasks} == {1}, dag
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("scheduled", "asset_triggered"), ("manual", "asset_triggered"), ("asset_triggered", "backfill")],
+)
+def test_a_task_of_every_dag_goes_by_the_kind_of_its_run_as_the_scheduler_reads_it(
+    bag: Any, first: str, second: str
+) -> None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def weight(task: Any, kind: str) -> int:
+        instance = TaskInstance(task, run_id=f"{kind}__2026-03-01T09:00:00+00:00__x", dag_version_id=None)
+        return int(task.weight_rule.get_weight(instance))
+
+    for dag in bag.dags.values():
+        read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert len(read.tasks) == len(dag.tasks)
+        for task in read.tasks:
+            assert weight(task, first) > weight(task, second), task
+
+
+def test_a_run_whose_id_a_person_chose_goes_first_too(bag: Any) -> None:
+    from airflow.task.priority_strategy import validate_and_load_priority_weight_strategy
+
+    strategy = validate_and_load_priority_weight_strategy("headwater_priority.DailyFirst")
+    task = bag.dags[next(iter(use_cases().values())).dag_id("ingest")].get_task("transform")
+    weights = [
+        strategy.get_weight(SimpleNamespace(task=task, run_id=run_id)) for run_id in ("again, please", "manual__x")
+    ]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York", "Pacific/Auckland"])
+@pytest.mark.parametrize("cron", ["0 0 * * *", "30 9 * * *", "59 23 * * *"])
+def test_the_bounds_of_a_window_give_airflow_its_days_and_no_other(airflow: None, zone: str, cron: str) -> None:
+    from airflow.timetables.trigger import CronPartitionTimetable
+
+    window = Window.parse("2026-03-01", "2026-04-30")  # the clocks change in between
+    bounds = [datetime.fromisoformat(bound) for bound in backfills.bounds(window).values()]
+    timetable = CronPartitionTimetable(cron, timezone=zone, run_offset=-1, key_format="%Y-%m-%d")
+    found = timetable.iter_partition_dagrun_infos(earliest=bounds[0], latest=bounds[1])
+    days = [str(window.start + timedelta(days=offset)) for offset in range(window.days)]
+    assert [info.partition_key for info in found] == days
 
 
 def test_the_features_that_the_ingest_publishes_are_what_scoring_and_training_wait_for(bag: Any, defaults: Any) -> None:

@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
 import pytest
 
-from headwater.stack import control, postgres
+from headwater.backfill import Filling
+from headwater.stack import backfills, control, pools, postgres
 from headwater.stack.airflow import Airflow
 from headwater.stack.databases import create_databases
 from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
 from headwater.stack.postgres import Cluster, temporary_cluster
 from headwater.stack.processes import State, marked
+from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
+from pipelines.pools import DEFAULT, WAREHOUSE
+from pipelines.pools import pools as declared
+from pipelines.registry import use_cases
 from pipelines.settings import get_settings
+from pipelines.window import Window
 
 # Those that need nothing but installed packages; the sandbox and the serving have tests of their own.
 SERVICES = ("mlflow", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+
+PROBE_DAG = "probe"
+PROBE = """
+from time import sleep
+from airflow.sdk import DAG, CronPartitionTimetable, task
+
+timetable = CronPartitionTimetable("0 9 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d")
+defaults = {"weight_rule": "headwater_priority.DailyFirst"}
+with DAG("probe", schedule=timetable, catchup=False, max_active_runs=1, default_args=defaults):
+
+    @task(pool="warehouse")
+    def load():
+        sleep(0.3)
+
+    @task
+    def check():
+        sleep(0.3)
+
+    @task
+    def last():
+        pass
+
+    [load.override(task_id="one")(), load.override(task_id="two")(), check()] >> last()
+"""
+"""Shaped as an ingest, with nothing to do."""
 
 
 def _ask(url: str, question: str) -> object:
@@ -108,18 +144,49 @@ def test_as_root_closed_folders_above_data_and_binaries_move_them_and_destroy_re
     assert not cluster.relocated.exists()
 
 
+@contextmanager
+def _home(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for key in [key for key in os.environ if key.startswith(("HEADWATER_", "AIRFLOW", "MLFLOW"))]:
+        patch.delenv(key)
+    patch.setenv("HEADWATER_HOME", str(path))
+    get_settings.cache_clear()
+    try:
+        yield path
+    finally:
+        control.down()
+        Cluster(path).destroy()
+        shutil.rmtree(path)
+        get_settings.cache_clear()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    home = tmp_path / "home"
-    for key in [key for key in os.environ if key.startswith(("HEADWATER_", "AIRFLOW", "MLFLOW"))]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("HEADWATER_HOME", str(home))
-    get_settings.cache_clear()
-    yield home
-    control.down()
-    Cluster(home).destroy()
-    shutil.rmtree(home)
-    get_settings.cache_clear()
+    with _home(tmp_path / "home", monkeypatch) as home:
+        yield home
+
+
+@dataclass(frozen=True)
+class Stack:
+    home: Path
+    status: control.Status
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack, up; beside the project's DAGs Airflow reads the small ones of these tests."""
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "dags").mkdir()
+    (folder / "dags" / "probe.py").write_text(PROBE)
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [
+        {"name": "dags-folder", "classpath": local, "kwargs": {}},
+        {"name": "probe", "classpath": local, "kwargs": {"path": str(folder / "dags")}},
+    ]
+    with pytest.MonkeyPatch.context() as patch, _home(folder / "home", patch) as home:
+        patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        lines: list[str] = []
+        yield Stack(home, control.up(lines.append, services=SERVICES), lines)
 
 
 def _running(pids: set[int]) -> set[int]:
@@ -134,19 +201,86 @@ def _family(home: Path) -> set[int]:
     return {state.supervisor.pid, *(leader.pid for leader in leaders), *children}
 
 
+def _all_days(window: Window) -> list[PlannedDay]:
+    days = (window.start + timedelta(days=offset) for offset in range(window.days))
+    return [PlannedDay(day, runs=True, reason="never ran") for day in days]
+
+
+def _most_at_once(tasks: Iterable[dict[str, Any]]) -> int:
+    """The largest number of tasks that held a slot at the same time: they do from when they are queued."""
+    spans = [(task["queued_when"], task["end_date"]) for task in tasks]
+    return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+
+
+def _overtaken(tasks: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Pairs of a task of a daily run that waits and one of a backfill that is given a slot which it could have had."""
+    at = datetime.fromisoformat
+    seen = timedelta(seconds=2)  # until the scheduler sees a task that waits
+    behind = [task for task in tasks if task["dag_run_id"].startswith("backfill")]
+    return [
+        (first["task_id"], other["dag_run_id"])
+        for first in tasks
+        if first not in behind
+        for other in behind
+        if first["pool"] in {DEFAULT, other["pool"]}
+        and at(first["scheduled_when"]) + seen < at(other["queued_when"]) < at(first["queued_when"])
+    ]
+
+
 @pytest.mark.slow
-def test_the_stack_comes_up_stays_up_answers_and_goes_down_without_a_trace(home: Path) -> None:
-    lines: list[str] = []
-    status = control.up(lines.append, services=SERVICES)
-    assert status.started
-    assert {service.name for service in status.services} == {"postgres", "airflow-api", *SERVICES}
-    assert all(service.healthy for service in status.services)
+def test_the_stack_comes_up_well_once_and_tells_no_secret(stack: Stack) -> None:
+    assert stack.status.started
+    assert {service.name for service in stack.status.services} == {"postgres", "airflow-api", *SERVICES}
+    assert all(service.healthy for service in stack.status.services)
     assert not control.up(services=["mlflow"]).started
+    secrets = Cluster(stack.home).passwords.values()
+    assert not [line for line in stack.lines for secret in secrets if secret in line]
+
+
+@pytest.mark.slow
+def test_airflow_reads_every_dag_and_plugin_and_has_the_pools_of_the_specs(stack: Stack) -> None:
+    wanted = declared(use_cases().values())
     with Airflow() as airflow:
+        airflow.wait_for_dags({case.dag_id("ingest") for case in use_cases().values()})
         assert airflow.import_errors() == {}
-    secrets = Cluster(home).passwords.values()
-    assert not [line for line in lines for secret in secrets if secret in line]
-    pids = _family(home)
+        assert airflow.call("GET", "/plugins/importErrors")["import_errors"] == []
+        found = {pool["name"]: pool["slots"] for pool in airflow.pages("/pools", "pools")}
+        assert found.items() >= {pool.name: pool.slots for pool in wanted}.items()
+        airflow.call("DELETE", f"/pools/{wanted[0].name}")
+        assert pools.apply(airflow, [replace(WAREHOUSE, slots=9)]) == [WAREHOUSE.name]
+        assert pools.apply(airflow, wanted) == [wanted[0].name, WAREHOUSE.name]
+        assert pools.apply(airflow, wanted) == []
+
+
+@pytest.mark.slow
+def test_a_daily_run_overtakes_a_backfill_and_no_pool_gives_more_than_it_has(stack: Stack) -> None:
+    days = Window.parse("2026-03-01", "2026-03-10")
+    told: list[str] = []
+    with Airflow() as airflow, ThreadPoolExecutor(1) as thread:
+        filling = Filling(airflow, PROBE_DAG, lambda: _all_days(days), told.append, at_once=3, pause_s=0.5)
+        filled = thread.submit(filling.run)
+        with Airflow() as other:
+            other.wait_for_dags({PROBE_DAG})
+            while not next(backfills.ended(other, PROBE_DAG, days, "2026-01-01T00:00:00Z"), None):
+                time.sleep(0.2)
+            daily = other.trigger(PROBE_DAG, "2026-03-20")
+            while other.dag_run(PROBE_DAG, daily)["state"] not in {"success", "failed"}:
+                time.sleep(0.2)
+            left = backfills.unfinished(other, PROBE_DAG, days)
+        outcomes = filled.result(120)
+        runs = list(airflow.pages(f"/dags/{PROBE_DAG}/dagRuns", "dag_runs"))
+        tasks = [task for run in runs for task in airflow.task_instances(PROBE_DAG, run["dag_run_id"])]
+    assert left >= 3, told
+    assert outcomes == {entry.day: "done" for entry in _all_days(days)}
+    assert {task["state"] for task in tasks} == {"success"}
+    assert _overtaken(tasks) == []
+    assert _most_at_once(tasks) == 4  # the parallelism of the stack
+    assert _most_at_once(task for task in tasks if task["pool"] == WAREHOUSE.name) == WAREHOUSE.slots
+
+
+@pytest.mark.slow
+def test_the_stack_goes_down_without_a_trace(stack: Stack) -> None:
+    pids = _family(stack.home)
     control.down()
     assert _running(pids) == set()
     assert control.status() == []

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from headwater.cli import app
 
-REPORTING = {"status", "demo", "run", "bootstrap", "train", "predict", "models show", "report drift",
-             "ledger", "dataset", "quarantine", "rebuild", "lake compact", "lake check", "lake retain",
+REPORTING = {"status", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
+             "report drift", "ledger", "dataset", "quarantine", "rebuild", "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve"}
@@ -79,6 +79,9 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("run flood --from 2026-03-01", "no local stack is running; start one with `headwater up`"),
         ("train flood --cutoff 1.1.2024", "'1.1.2024' is not a day"),
         ("predict flood --site 1", "no local stack is running; start one with `headwater up`"),
+        ("backfill flood --from 2026-03-01 --plan", "no local stack is running; start one with `headwater up`"),
+        ("backfill flood --from 2026-03-01 --to 2999-01-01", "The day 2999-01-01 has not ended yet in UTC; the last"),
+        ("pools --apply", "start the stack with `headwater up`"),
         ("status", "The stack is not running; start it with `headwater up`"),
         ("serve nowhere", "There is no use case 'nowhere'"),
         ("lake check nowhere", "There is no use case 'nowhere'"),
@@ -113,6 +116,14 @@ def test_the_status_of_no_stack_is_an_empty_list_for_programs(tmp_path: Path) ->
     assert done.returncode == 0
     assert json.loads(done.stdout) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pools_are_shown_without_an_airflow_and_as_airflow_imports_them(tmp_path: Path) -> None:
+    done = _headwater(tmp_path, "pools", "--json")
+    assert done.returncode == 0, done.stderr
+    pools = json.loads(done.stdout)
+    assert pools["warehouse"].keys() == {"slots", "description"}
+    assert {"upstream_flood_usgs", "warehouse"} <= set(pools)
 
 
 def test_asking_for_help_imports_nothing_heavy(tmp_path: Path) -> None:

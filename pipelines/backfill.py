@@ -1,0 +1,110 @@
+"""Which days of a range are to be run, and why: the ledger's word turned into a plan. Nothing here asks anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from pipelines.errors import SettingsError
+from pipelines.spec import UseCase
+from pipelines.window import Window
+
+if TYPE_CHECKING:
+    from pipelines.coverage import DayState
+
+LOADED, NOT_EXPECTED, AGAIN = "loaded", "not expected", "asked for again"
+SPAN_DAYS = 180
+"""The longest span that is handed to Airflow at once: it makes all runs of one while the request waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDay:
+    """A day, whether it is to be run, and why, or why not."""
+
+    day: date
+    runs: bool
+    reason: str
+
+
+def plan(use_case: UseCase, states: Iterable[DayState], window: Window, *, again: bool = False) -> list[PlannedDay]:
+    """One entry for each day of the window, in order.
+
+    A day runs if a data set lacks it: never ran, missing, late, quarantined, failed, or held against an older
+    contract than the spec's. A day that is loaded runs if `again` asks for it, and one on which nothing is expected
+    never does.
+
+    Args:
+        use_case: Whose contracts count.
+        states: What the ledger says of each dated data set and day.
+        window: The days; one that `states` does not speak of never ran.
+        again: Also run days that are loaded.
+    """
+    versions = {dataset.name: dataset.version for dataset in use_case.datasets}
+    by_day: dict[date, list[DayState]] = {}
+    for state in states:
+        by_day.setdefault(state.day, []).append(state)
+    days = (window.start + timedelta(days=offset) for offset in range(window.days))
+    return [_planned(day, by_day.get(day, []), versions, again) for day in days]
+
+
+def _planned(day: date, states: list[DayState], versions: dict[str, str], again: bool) -> PlannedDay:
+    expected = [state for state in states if state.state != "not-expected"]
+    if states and not expected:
+        return PlannedDay(day, runs=False, reason=NOT_EXPECTED)
+    lacking: dict[str, list[str]] = {}
+    for state in expected:
+        if why := _lacks(state, versions.get(state.dataset)):
+            lacking.setdefault(why, []).append(state.dataset)
+    if not states:
+        return PlannedDay(day, runs=True, reason="never ran")
+    if not lacking:
+        return PlannedDay(day, runs=again, reason=AGAIN if again else LOADED)
+    told = [
+        why if len(datasets) == len(expected) else f"{', '.join(datasets)}: {why}" for why, datasets in lacking.items()
+    ]
+    return PlannedDay(day, runs=True, reason="; ".join(told))
+
+
+def _lacks(state: DayState, version: str | None) -> str | None:
+    """Why a data set lacks the day; nothing if it does not."""
+    if state.state == "loaded":
+        outdated = state.contract_version is not None and version not in {None, state.contract_version}
+        return f"contract changed {state.contract_version} -> {version}" if outdated else None
+    if state.state == "none":
+        return "never ran"
+    return f"{state.state}: {state.reason}" if state.state == "failed" and state.reason else state.state
+
+
+def spans(planned: Iterable[PlannedDay]) -> list[Window]:
+    """The days to run as ranges without a gap, each from one such day to another and of at most `SPAN_DAYS`.
+
+    A loaded day ends a range, for it is not to be run again. A day on which nothing is expected does not: to run it
+    costs a question to the upstream, to end one range and begin the next up to half a minute in Airflow.
+    """
+    found: list[Window] = []
+    going_on = False
+    for entry in planned:
+        if not entry.runs:
+            going_on = going_on and entry.reason == NOT_EXPECTED
+        elif going_on and (entry.day - found[-1].start).days < SPAN_DAYS:
+            found[-1] = Window(found[-1].start, entry.day)
+        else:
+            found.append(Window(entry.day, entry.day))
+            going_on = True
+    return found
+
+
+def require_past(use_case: UseCase, window: Window, now: datetime) -> None:
+    """Sees that every day of the window has ended, where the use case's schedule is at home.
+
+    Raises:
+        SettingsError: one has not.
+    """
+    newest = now.astimezone(ZoneInfo(use_case.timezone)).date() - timedelta(days=1)
+    if window.end > newest:
+        raise SettingsError(
+            f"The day {window.end} has not ended yet in {use_case.timezone}; the last that can be run is {newest}."
+        )
