@@ -56,7 +56,7 @@ def backfill(
         _print_plan(planner(), as_json)
         return
     outcomes = _run(found, window, planner, at_once, as_json)
-    reasons = {entry.day: entry.reason for entry in planner()}
+    reasons = {entry.day: entry.reason for entry in _planner(found, window, again=False)()}
     days = [{"day": day, "outcome": outcome, "reason": reasons[day]} for day, outcome in sorted(outcomes.items())]
     if as_json:
         print_json({"use_case": use_case, "window": str(window), "days": days})
