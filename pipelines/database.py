@@ -72,12 +72,12 @@ def connect(url: str) -> Iterator[psycopg2.extensions.connection]:
     except psycopg2.Error as error:
         raise DatabaseError(f"Postgres cannot be reached: {one_line(error)}. Start it with `headwater up`.") from error
     try:
-        with connection:
-            yield connection
+        yield connection
+        connection.commit()
     except psycopg2.Error as error:
         raise DatabaseError(f"Postgres refused: {one_line(error)}. The old tables stand.") from error
     finally:
-        connection.close()
+        connection.close()  # which rolls back what is not committed
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Rows on their way into Postgres: batches of a window handed to ADBC, the next one read while one is sent."""
+"""Rows on their way into Postgres: a window in batches, the next one read and encoded while one is sent."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from pipelines.ahead import ahead
+from pipelines.binary_copy import Stream, encode
 from pipelines.spec import Dataset
 from pipelines.types import stored_schema
 from pipelines.window import Window
 
 Read = Callable[[Window], Iterable[pl.DataFrame]]
 """Gives the rows of a window in batches: the contract's columns and `revised_at`, each key once."""
+
+
+SENT_BYTES = 256 * 1024
+"""What libpq is handed at once."""
 
 
 class Feed:
@@ -24,23 +28,29 @@ class Feed:
         self.rows = 0
         self.span: Window | None = None
         """First and last day that came."""
-        self.error: BaseException | None = None
-        """What reading raised; ADBC shows only its text."""
+        self.error: Exception | None = None
+        """What reading raised; psycopg2 shows only its text."""
         self._dataset = dataset
         self._read = read
         self._window = window
 
-    def reader(self) -> pa.RecordBatchReader:
-        """The batches as Arrow."""
-        empty = pl.DataFrame(schema=stored_schema(self._dataset)).to_arrow(compat_level=pl.CompatLevel.oldest())
-        return pa.RecordBatchReader.from_batches(empty.schema, ahead(self._batches()))
+    def copy_into(self, cursor: Any, table: str) -> None:
+        """Copies the rows into a table that has their columns, in the cursor's transaction."""
+        # By name: a table that a newer contract added columns to has them in another order
+        sql = f"copy {table} ({', '.join(stored_schema(self._dataset))}) from stdin (format binary)"
+        pieces = ahead(encode(self._batches()))
+        try:
+            cursor.copy_expert(sql, Stream(pieces), size=SENT_BYTES)
+        finally:
+            pieces.close()
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        schema = pl.Schema(stored_schema(self._dataset))
         try:
             for batch in self._read(self._window):
                 self._count(batch)
-                yield from batch.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches()
-        except BaseException as error:
+                yield batch.select(schema.names()).cast(schema)
+        except Exception as error:  # not that nobody asks any more
             self.error = error
             raise
 

@@ -1,6 +1,6 @@
 """The load: rows into `raw_<slug>.<dataset>`, all or none of them.
 
-Rows go through Arrow and binary COPY (ADBC) in batches, so memory does not grow with the load, on one of three ways:
+Rows go through binary COPY in batches, so memory does not grow with the load, on one of three ways:
 
 * partitions that the table does not have yet are filled side by side and attached (`raw_bulk`);
 * into days that it has no row of, COPY writes straight into the table;
@@ -13,10 +13,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-import adbc_driver_postgresql.dbapi
+import psycopg2
 
 from pipelines import raw_bulk
-from pipelines.database import ensure, one_line
+from pipelines.database import connect, ensure, one_line
 from pipelines.errors import DatabaseError
 from pipelines.feed import Feed, Read
 from pipelines.raw_tables import ensure_table, partitions, partitions_ddl, raw_table
@@ -40,8 +40,8 @@ def load(url: str, use_case: UseCase, dataset: Dataset, window: Window, read: Re
     table, feed = raw_table(use_case, dataset), Feed(dataset, read, window)
     ensure_table(url, use_case, dataset)
     parts = list(partitions(use_case, dataset, window))
-    try:
-        with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
+    with connect(url) as connection, connection.cursor() as cursor:
+        try:
             _ask(cursor, f"select pg_advisory_xact_lock(hashtext('{table}'))")
             if parts and raw_bulk.are_new(cursor, parts):
                 merged = raw_bulk.load(url, cursor, use_case, dataset, window, parts, read)
@@ -49,11 +49,10 @@ def load(url: str, use_case: UseCase, dataset: Dataset, window: Window, read: Re
                 if parts:
                     ensure(url, table, partitions_ddl(use_case, dataset, window))
                 merged = _append_or_merge(cursor, use_case, dataset, window, feed)
-            connection.commit()
-    except adbc_driver_postgresql.dbapi.Error as error:
-        if feed.error is not None:  # ADBC wraps what reading raised
-            raise feed.error from None
-        raise DatabaseError(f"Loading {table} {window} failed: {one_line(error)}. The old table stands.") from error
+        except psycopg2.Error as error:
+            if feed.error is not None:  # psycopg2 wraps what reading raised
+                raise feed.error from None
+            raise DatabaseError(f"Loading {table} {window} failed: {one_line(error)}. The old table stands.") from error
     return merged
 
 
@@ -67,9 +66,10 @@ def _append_or_merge(cursor: Any, use_case: UseCase, dataset: Dataset, window: W
         inside = f"{dataset.day_column} between '{window.start}' and '{window.end}'"
         (found,) = _ask(cursor, f"select exists (select from {raw_table(use_case, dataset)} where {inside})")
         if not found:
-            cursor.adbc_ingest(dataset.name, feed.reader(), mode="append", db_schema_name=use_case.raw_schema)
+            feed.copy_into(cursor, raw_table(use_case, dataset))
             return Merged(feed.rows, 0, 0, feed.span)
-    cursor.adbc_ingest("incoming", feed.reader(), mode="create", temporary=True)
+    cursor.execute(f"create temporary table incoming (like {raw_table(use_case, dataset)}) on commit drop")
+    feed.copy_into(cursor, "incoming")
     return _merge(cursor, use_case, dataset, feed)
 
 

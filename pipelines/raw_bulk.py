@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
-import adbc_driver_postgresql.dbapi
+import psycopg2
 
 from pipelines.feed import Feed, Read
 from pipelines.raw_tables import Partition, raw_table
@@ -69,7 +70,7 @@ def _hidden(part: Partition) -> str:
 
 def _stream(url: str, use_case: UseCase, dataset: Dataset, jobs: Iterator[tuple[Partition, Feed]]) -> None:
     """Fills one partition after the other over one connection, until there is none left."""
-    with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(url, connect_timeout=10)) as connection, connection.cursor() as cursor:
         # Two streams share the iterator: `next` on a list's is atomic
         for part, feed in jobs:
             try:
@@ -78,17 +79,16 @@ def _stream(url: str, use_case: UseCase, dataset: Dataset, jobs: Iterator[tuple[
             except BaseException as error:
                 for _ in jobs:  # the other stream ends after what it has begun
                     pass
-                if feed.error is not None and isinstance(error, adbc_driver_postgresql.dbapi.Error):
-                    raise feed.error from None  # ADBC wraps what reading raised
+                if feed.error is not None and isinstance(error, psycopg2.Error):
+                    raise feed.error from None  # psycopg2 wraps what reading raised
                 raise
 
 
 def _fill(cursor: Any, use_case: UseCase, dataset: Dataset, part: Partition, feed: Feed) -> None:
     table, (first, after) = _hidden(part), part.bounds
-    schema, name = table.split(".")
     cursor.execute(f"drop table if exists {table}")
     # With the bounds as a constraint, attaching the partition does not read it through
     inside = f"{dataset.day_column} >= '{first}' and {dataset.day_column} < '{after}'"
     cursor.execute(f"create table {table} (like {raw_table(use_case, dataset)}, constraint bounds check ({inside}))")
-    cursor.adbc_ingest(name, feed.reader(), mode="append", db_schema_name=schema)
+    feed.copy_into(cursor, table)
     cursor.execute(f"alter table {table} add primary key ({', '.join(dataset.order)})")
