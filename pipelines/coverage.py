@@ -40,6 +40,27 @@ def day_states(url: str, use_case: UseCase, window: Window) -> list[DayState]:
     return found
 
 
+def failed_features(url: str, use_case: UseCase, window: Window) -> list[DayState]:
+    """The days whose transform failed, where none has ended well since: the next that does answers to all of them."""
+    database.ensure_ops(url)
+    rows = database.query(
+        url,
+        """select window_start, window_end, detail ->> 'error' as error from ops.ledger
+           where use_case = %(slug)s and step = 'transform' and state = 'failed'
+             and window_start <= %(end)s and window_end >= %(start)s
+             and ledger_id > coalesce((select max(ledger_id) from ops.ledger
+                                       where use_case = %(slug)s and step = 'transform' and state = 'loaded'), 0)
+           order by ledger_id""",
+        {"slug": use_case.slug, "start": window.start, "end": window.end},
+    )
+    found = {
+        day: DayState("features", day, "failed", f"transform: {row['error']}")
+        for row in rows
+        for day in _days(max(row["window_start"], window.start), min(row["window_end"], window.end))
+    }
+    return [found[day] for day in sorted(found)]
+
+
 def _entries(url: str, use_case: UseCase, window: Window) -> list[dict[str, Any]]:
     """The ledger's rows of the data steps that can say something of these days, oldest first."""
     database.ensure_ops(url)

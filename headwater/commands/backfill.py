@@ -68,7 +68,12 @@ def _planner(use_case: UseCase, window: Window, again: bool) -> Planner:
     from pipelines.backfill import plan
 
     url = get_settings().require_database()
-    return lambda: plan(use_case, coverage.day_states(url, use_case, window), window, again=again)
+
+    def planner() -> list[PlannedDay]:
+        states = coverage.day_states(url, use_case, window) + coverage.failed_features(url, use_case, window)
+        return plan(use_case, states, window, again=again)
+
+    return planner
 
 
 def _print_plan(planned: list[PlannedDay], as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import permutations
@@ -190,3 +191,16 @@ def test_spans_that_touch_are_computed_at_once_and_others_apart() -> None:
     spans = [window_of(day(20), 2), window_of(day(0), 3), window_of(day(3), 2), window_of(day(1))]
     assert list(recompute.joined(spans)) == [window_of(day(0), 5), window_of(day(20), 2)]
     assert list(recompute.joined([])) == []
+
+
+def test_a_day_whose_transform_failed_lacks_its_features_until_one_ends_well(settings: Settings) -> None:
+    url = settings.require_database()
+    with suppress(RuntimeError), ledger.entry(url, GAUGES, "features", "transform", window_of(DAY, 2)):
+        raise RuntimeError("a test failed")
+    failed = coverage.failed_features(url, GAUGES, window_of(day(1), 5))
+    assert [(item.day, item.state, item.reason) for item in failed] == [
+        (day(1), "failed", "transform: RuntimeError: a test failed")
+    ]
+    with ledger.entry(url, GAUGES, "features", "transform", window_of(day(9))):
+        pass
+    assert coverage.failed_features(url, GAUGES, window_of(DAY, 5)) == []
