@@ -104,6 +104,9 @@ def check(as_json: AsJson = False) -> None:
         err.print(f"[bold red]Error:[/bold red] {escape(fault)}", soft_wrap=True)
     if faults:
         raise typer.Exit(1)
+    if not as_json:
+        held = sum(len(use_case.datasets) for use_case in use_cases().values())
+        out.print(f"{held} contracts are as released, and what derives from them is up to date.")
 
 
 def write(as_json: AsJson = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from db.helpers import DAY, FLOOD, fingerprint, make_settings, values, window_of
+from db.helpers import DAY, FLOOD, fingerprint, lake_at, make_settings, values, window_of
 
 from pipelines import coverage, lake, ledger, quarantine, raw_tables, rebuild, recompute, registry, steps
 from pipelines import fingerprint as fingerprints
@@ -53,8 +53,12 @@ def _upstream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Any, url: str) -> Settings:
-    return make_settings(tmp_path, url)
+def settings(request: pytest.FixtureRequest, tmp_path: Any, url: str) -> Settings:
+    found = make_settings(tmp_path, url)
+    return lake_at(request.getfixturevalue("s3_lake"), found) if getattr(request, "param", "") == "s3" else found
+
+
+both_lakes = pytest.mark.parametrize("settings", ["folder", "s3"], indirect=True)
 
 
 def day(offset: int) -> date:
@@ -98,6 +102,7 @@ def test_answers_checked_in_any_order_end_as_in_the_order_received(settings: Set
     assert fingerprints.of_raw(settings.require_database(), GAUGES, READINGS) == rebuilt[0].after
 
 
+@both_lakes
 def test_an_answer_that_was_never_checked_counts_as_received_first(settings: Settings) -> None:
     receive(settings, window_of(DAY), {0: 10})
     receive(settings, window_of(DAY), {0: 10, -1: 4})
@@ -136,6 +141,7 @@ def test_a_holiday_is_not_expected_and_nothing_is_asked(settings: Settings) -> N
     assert found == ["not-expected"] * 2 + ["none"] * 5 + ["not-expected", "none"]
 
 
+@both_lakes
 def test_a_column_that_a_contract_adds_is_empty_in_old_rows_and_filled_in_new_ones(settings: Settings) -> None:
     receive(settings, window_of(DAY), {0: 10})
     check(settings, window_of(DAY))
@@ -153,6 +159,7 @@ def test_a_column_that_a_contract_adds_is_empty_in_old_rows_and_filled_in_new_on
     assert kept.get_column("note").to_list() == [None, "ice"]
 
 
+@both_lakes
 def test_a_widened_type_asks_for_a_rebuild_which_makes_the_tables_of_the_new_contract(settings: Settings) -> None:
     receive(settings, window_of(DAY), {0: 10})
     check(settings, window_of(DAY))
