@@ -17,6 +17,7 @@ from pipelines.storage import Store
 from pipelines.types import polars_schema
 from pipelines.window import Window
 
+KEPT = f"interval {FLOOD.retention.normalized_days} days"
 FIRST = date(2023, 12, 22)
 DAYS = 20
 EVER = Window(date(1900, 1, 1), date(2100, 1, 1))
@@ -169,4 +170,4 @@ def test_an_older_table_gets_the_properties_that_it_lacks(store: Store) -> None:
     rows = Layout.of(DISCHARGE).with_partition(discharge([1.0]))
     lake.write_deltalake(path.url, rows, partition_by=["year"], storage_options=path.delta_options)
     lake_compact.compact(store, FLOOD)
-    assert table(store).metadata().configuration["delta.logRetentionDuration"] == "interval 1095 days"
+    assert table(store).metadata().configuration["delta.logRetentionDuration"] == KEPT

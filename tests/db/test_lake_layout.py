@@ -21,6 +21,7 @@ from pipelines.storage import Store
 from pipelines.types import polars_schema
 from pipelines.window import Window
 
+KEPT = f"interval {FLOOD.retention.normalized_days} days"
 FIRST = date(2022, 11, 20)
 MONTHLY = replace(DISCHARGE, partition="month")
 EVER = Window(date(1900, 1, 1), date(2100, 1, 1))
@@ -113,7 +114,7 @@ def test_files_are_zstd_and_every_column_of_a_wide_table_has_its_extremes_in_the
 def test_the_history_is_kept_as_long_as_the_rows_and_that_of_snapshots_for_good(store: Store) -> None:
     put(store, DISCHARGE)
     kept = table(store).metadata().configuration
-    assert kept["delta.logRetentionDuration"] == kept["delta.deletedFileRetentionDuration"] == "interval 1095 days"
+    assert kept["delta.logRetentionDuration"] == kept["delta.deletedFileRetentionDuration"] == KEPT
     path, _ = lake.write_snapshot(store, FLOOD, pl.DataFrame({"a": [1]}))
     found = lake.open_table(path)
     assert found is not None
