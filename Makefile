@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test lint format lock clean
+.PHONY: help install demo up down status test bench lint format lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,6 +38,14 @@ status: install ## Show the services of the local stack
 
 test: install ## Run all tests but those that need a container engine
 	@$(BIN)/python -m pytest -m "not containers"
+
+bench: $(PEERS) ## Measure beside the limit and the peers; ARGS=--quick takes minutes instead of an hour
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+$(PEERS): requirements/bench.txt $(INSTALLED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/bench.txt \
+		|| $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
 
 lint: install ## Check style, types and import contracts
 	$(BIN)/ruff check .

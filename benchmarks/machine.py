@@ -1,0 +1,57 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from headwater.stack.pgsql import VERSION
+
+PACKAGES = ("polars", "pyarrow", "psycopg2-binary", "adbc-driver-postgresql", "deltalake", "numpy", "pandas")
+PEERS = ("dlt", "pandera", "apache-airflow-providers-postgres", "sqlalchemy")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory, system and versions."""
+    return {
+        "at": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "load": round(os.getloadavg()[0], 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "postgres": VERSION,
+        "packages": {name: _version(name) for name in (*PACKAGES, *PEERS)},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (found := re.search(r"model name\s*: (.+)", info.read_text())):
+        return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """The machine in a sentence, and the versions in another."""
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items() if number)
+    return (
+        f"Measured on {found['at']} on {found['cores']} cores ({found['processor']}), {found['memory_gb']} GB, "
+        f"{found['system']}, whose load was {found['load']} at the start. PostgreSQL {found['postgres']}, "
+        f"Python {found['python']}, {packages}."
+    )
