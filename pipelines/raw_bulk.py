@@ -48,8 +48,10 @@ def load(
     for part in parts:
         cursor.execute(f"drop table if exists {part.name}")
         name = part.name.split(".")[1]
-        cursor.execute(f"alter index {_hidden(part)}_pkey rename to {name}_pkey")
+        # The table before its index: autovacuum, which may be at work on a large one, locks them in this order, and
+        # only then steps back for us instead of ending in a deadlock
         cursor.execute(f"alter table {_hidden(part)} rename to {name}")
+        cursor.execute(f"alter index {_hidden(part)}_pkey rename to {name}_pkey")
         cursor.execute(
             f"alter table {raw_table(use_case, dataset)} attach partition {part.name} "
             "for values from ('{}') to ('{}')".format(*part.bounds)

@@ -15,7 +15,7 @@ import pytest
 from db.helpers import DAY, DISCHARGE, FLOOD, NOON, SITES, discharge, fingerprint, giving, received, values, window_of
 
 from headwater.stack.files import free_port
-from pipelines import database, raw
+from pipelines import database, raw, raw_bulk
 from pipelines.errors import ContractError, DatabaseError
 from pipelines.types import Merged, stored_schema
 from pipelines.window import Window
@@ -93,6 +93,35 @@ def test_history_of_many_partitions_that_fails_half_way_leaves_nothing(url: str)
     assert load(url, whole, history) == Merged(days.days, 0, 0, days)
     assert fingerprint(url, TABLE)[0] == days.days
     assert not values(url, r"select relname from pg_class where relname like '%\_\_new%'")
+
+
+def test_who_tends_a_new_partition_when_it_is_attached_and_its_load_do_not_block_each_other(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_bulk, "STREAMS", 1)
+    waiting = "select 1 as found from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    tending = psycopg2.connect(url)
+
+    def tend() -> None:
+        """As autovacuum does: the table is locked, and the index written to while the load wants both."""
+        deadline = time.monotonic() + 20
+        while not database.query(url, waiting):
+            assert time.monotonic() < deadline, "the load never waited"
+            time.sleep(0.02)
+        tending.cursor().execute(f"alter index {TABLE}_2019__new_pkey set (fillfactor = 90)")
+        tending.commit()
+
+    def read(window: Window) -> Iterator[pl.DataFrame]:
+        if window.start.year == 2021:  # the partitions before it are there
+            tending.cursor().execute(f"lock table {TABLE}_2019__new in share update exclusive mode")
+        yield received(discharge([1.0] * window.days, window.start))
+
+    with ThreadPoolExecutor(1) as pool:
+        tends = pool.submit(tend)
+        done = raw.load(url, FLOOD, DISCHARGE, Window(date(2019, 12, 1), date(2021, 1, 31)), read)
+        tends.result(20)
+    tending.close()
+    assert done.inserted == fingerprint(url, TABLE)[0] == 31 + 366 + 31
 
 
 def test_a_replayed_older_answer_never_undoes_a_newer_one(url: str) -> None:
