@@ -55,12 +55,16 @@ def _side_by_side(server: Server, job: Work, parts: Sequence[Partition], files: 
         server.sql(f"drop table {part.name}")
 
     def fill(part: Partition, path: Path) -> None:
-        like, key = f"create table {part.name} (like {job.table})", ", ".join(job.dataset.order)
-        made = f"alter table {part.name} add primary key ({key})"
-        server.sql(f"begin; {like}; copy {part.name} from '{path}' (format binary); {made}; commit")
+        first, after = part.bounds
+        day, key = job.dataset.day_column, ", ".join(job.dataset.order)
+        # As Headwater does: with the bounds as a constraint, attaching does not read the partition through
+        bounds = f"constraint bounds check ({day} >= '{first}' and {day} < '{after}')"
+        made = f"create table {part.name} (like {job.table}, {bounds})"
+        keyed = f"alter table {part.name} add primary key ({key})"
+        server.sql(f"begin; {made}; copy {part.name} from '{path}' (format binary); {keyed}; commit")
 
     with ThreadPoolExecutor(STREAMS) as pool:
         list(pool.map(fill, parts, files))
     for part in parts:
-        bounds = "for values from ('{}') to ('{}')".format(*part.bounds)
-        server.sql(f"alter table {job.table} attach partition {part.name} {bounds}")
+        attach = "attach partition {} for values from ('{}') to ('{}')".format(part.name, *part.bounds)
+        server.sql(f"alter table {job.table} {attach}; alter table {part.name} drop constraint bounds")

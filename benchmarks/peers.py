@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 from typing import Any
@@ -94,9 +95,12 @@ def values(server: Server, work: Work) -> None:
 def hook(server: Server) -> Any:
     """Airflow's hook for that server; the connection comes from the environment, as it often does."""
     os.environ.setdefault("AIRFLOW_HOME", str(server.folder / "airflow"))
-    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
     os.environ["AIRFLOW_CONN_HEADWATER_BENCH"] = server.url
+    import structlog
     from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    # Otherwise a line for every thousand rows
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
     return PostgresHook(postgres_conn_id="headwater_bench")
 
