@@ -36,7 +36,8 @@ class Dataset:
 
     `correction_days` is how far back each daily window asks again, because the upstream still revises
     those days. `day_column` orders the rows in time; a data set without one (a master table) is small, and is
-    merged by its key. `partition` is the span of days that one partition of the lake and of Postgres holds, `file_mb`
+    merged by its key. A `sparse` one has days without a row, which say that nothing happened; elsewhere such a day is
+    missing. `partition` is the span of days that one partition of the lake and of Postgres holds, `file_mb`
     the size to which the lake's files are compacted where a partition holds that much.
     """
 
@@ -46,6 +47,7 @@ class Dataset:
     columns: tuple[Column, ...]
     day_column: str | None = "day"
     correction_days: int = 0
+    sparse: bool = False
     partition: Literal["year", "month"] = "year"
     file_mb: int = 128
 
@@ -64,13 +66,16 @@ class Dataset:
 class Source:
     """Where an upstream is: its public address, and the folder it has in the sandbox.
 
-    `slots` is how many tasks may ask it at once, whoever they work for.
+    `slots` is how many tasks may ask it at once, whoever they work for. Of the live host only: `headers` go with every
+    request, and two requests of one task are `pause_s` seconds apart.
     """
 
     name: str
     live_url: str
     sandbox_path: str
     slots: int = 2
+    headers: tuple[tuple[str, str], ...] = ()
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +118,15 @@ class Gate:
 class UseCase:
     """A data set, the model on it and the promises about both. All other names derive from `slug`.
 
-    `schedule` is a cron expression in `timezone`; the run of a day works on the day before, at the site.
-    `labels` and `notes` are the feature table's columns that no model may see.
+    `schedule` is a cron expression in `timezone`; the run of a day works on the day `lag_days` before, at the site.
+    The features of all days are computed anew on `recompute_schedule`, and what is stored is audited on
+    `audit_schedule`, both in the same zone.
+
+    `labels` and `notes` are the feature table's columns that no model may see. A label looks at most `label_days`
+    ahead; `label_day_column` is the column with the day on which it was known, where that is not the next day.
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
-    can, beyond them, reach all days of later years (a statistic over whole years).
+    can, beyond them, reach all days of later years (a statistic over whole years), and where the features
+    `carries_state` from each day to the next (exponential averages) it reaches all later days.
     """
 
     slug: str
@@ -135,8 +145,14 @@ class UseCase:
     notes: tuple[str, ...] = ()
     required_features: tuple[str, ...] = ()
     day_column: str = "day"
+    lag_days: int = 1
+    label_days: int = 1
+    label_day_column: str | None = None
     memory_days: int = 0
     yearly_memory: bool = False
+    carries_state: bool = False
+    recompute_schedule: str = "0 3 * * 0"
+    audit_schedule: str = "0 4 1 * *"
     holdout_days: int = 730
     gap_days: int = 1
     drift_days: int = 30
