@@ -23,19 +23,25 @@ class Scale:
     memory_rows: tuple[int, ...]
     bulk_rows: int | None
     """The load that shows that memory does not grow; None where it would take too long."""
+    market_instruments: int
+    market_years: int
+    market_days: int
+    """Days of a year; fewer only try everything."""
+    asked: int
+    """How often each query is asked."""
 
     def rounds_of(self, rows: int) -> int:
         """Rounds of a race over so many rows: long ones are disturbed less."""
         return self.rounds if rows <= M else min(self.rounds, 3)
 
 
-FULL = Scale(5, (M, 10 * M), (M, 10 * M), M, 5 * M, 100, (1, 10, 100), (M, 5 * M, 20 * M), 50 * M)
-QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None)
+FULL = Scale(5, (M, 10 * M), (M, 10 * M), M, 5 * M, 100, (1, 10, 100), (M, 5 * M, 20 * M), 50 * M, 2_000, 10, 365, 300)
+QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, 100)
 
 
 def tiny(rows: int) -> Scale:
     """Every benchmark on so few rows that nothing is measured, only tried."""
-    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows)
+    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, 3)
 
 
 @dataclass(frozen=True, slots=True)
