@@ -39,14 +39,15 @@ def run(report: Report) -> dict[str, Any]:
         airflow.wait_for_dags({use_case.dag_id(shape) for shape in SHAPES})
         _train(airflow, use_case, report)
         _ingest_and_score(airflow, use_case, yesterday, report)
-    site = _most_at_risk(use_case, yesterday)
-    answer = ask(use_case, site, str(yesterday))
-    report(f"the service answered for {site}")
+    entity = _most_at_risk(use_case, yesterday)
+    answer = ask(use_case, entity, str(yesterday))
+    report(f"the service answered for {entity}")
     return {
+        "use_case": use_case.slug,
         "prediction": answer,
         "model": _model(use_case),
         "drift": drift.newest(use_case, settings),
-        "links": {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url},
+        "links": _links(),
         "login": _login(),
     }
 
@@ -71,7 +72,7 @@ def _bring_history(use_case: UseCase, until: date, report: Report) -> None:
 
 
 def _train(airflow: Airflow, use_case: UseCase, report: Report) -> None:
-    """Triggers a training where there is no champion that has seen all sites."""
+    """Triggers a training where there is no champion that has seen all entities."""
     from models import tracking
     from models.snapshot import Snapshot
 
@@ -153,6 +154,12 @@ def _model(use_case: UseCase) -> dict[str, Any]:
     }
 
 
+def _links() -> dict[str, str]:
+    settings = get_settings()
+    services = {f"BentoML {slug}": url for slug, url in sorted(settings.serving_urls.items())}
+    return {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, **services}
+
+
 def _login() -> dict[str, str]:
     from headwater.stack.airflow_env import ADMIN
     from headwater.stack.config import admin_password
@@ -168,7 +175,8 @@ def show(result: dict[str, Any]) -> None:
     model = result["model"]
     sides = {f"version {model['version']}": model["metrics"], **model["baselines"]}
     out.print()
-    out.print(table("Forecast for tomorrow, from the service", ("", ""), result["prediction"].items()))
+    title = f"Prediction of {result['use_case']}, from the service"
+    out.print(table(title, ("", ""), result["prediction"].items()))
     out.print()
     title = f"Model version {model['version']} ({model['candidate']}) on the days from {model['cutoff']}"
     rows = [(name, *(side[name] for side in sides.values())) for name in model["metrics"]]

@@ -1,7 +1,8 @@
 """All settings, read in this one place.
 
 They come from the environment (`HEADWATER_*`), then from `.env` in the project's folder, then from the
-`stack.env` that the local stack writes into the home folder when it starts. An unknown key is an error.
+`stack.env` that the local stack writes into the home folder when it starts. An unknown key is an error, but in
+`stack.env`: there it is of another version, whose stack must still be ended, and the next cold start replaces it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
@@ -23,7 +25,15 @@ from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
-_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION"}
+_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE"}
+"""The settings that are mappings, and a name in each."""
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("write it as http://127.0.0.1:3000")
+    return url.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -47,7 +57,9 @@ class Settings(BaseSettings):
     api_keys: dict[str, SecretStr] = {}
     """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
     mlflow_url: str = "http://127.0.0.1:5000"
-    serving_url: str = "http://127.0.0.1:3000"
+    # Not as JSON, which would hide the addresses that the local stack gives to the other use cases
+    serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}
+    """Where each use case's champion is served, by slug, such as HEADWATER_SERVING_URLS__FLOOD."""
     airflow_url: str = "http://127.0.0.1:8080"
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
@@ -89,6 +101,19 @@ class Settings(BaseSettings):
             )
         return self.database_url.get_secret_value()
 
+    def serving_url(self, slug: str) -> str:
+        """Where the champion of that use case is served, such as http://127.0.0.1:3000.
+
+        Raises:
+            SettingsError: no address is set for it, and no local stack has given it one.
+        """
+        if slug not in self.serving_urls:
+            raise SettingsError(
+                f"{PREFIX}SERVING_URLS__{slug.upper()} is not set and no local stack serves {slug}; start one with "
+                "`headwater up`, after `headwater down` where one runs that does not know it yet."
+            )
+        return self.serving_urls[slug]
+
 
 def _refuse_unknown(keys: Iterable[str], where: str) -> None:
     known = sorted(name.upper() for name in Settings.model_fields)
@@ -96,8 +121,20 @@ def _refuse_unknown(keys: Iterable[str], where: str) -> None:
         name = key.removeprefix(PREFIX).split("__")[0]
         if key.startswith(PREFIX) and name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else f"known are: {PREFIX}{f', {PREFIX}'.join(known)}."
+            hint = (
+                f"did you mean {_example(close[0])}?" if close else f"known are: {PREFIX}{f', {PREFIX}'.join(known)}."
+            )
             raise SettingsError(f"Unknown setting {key} in {where}; {hint}")
+
+
+def _example(name: str) -> str:
+    return "__".join([f"{PREFIX}{name.upper()}", *filter(None, [_EXAMPLES.get(name.lower())])])
+
+
+def _nameless(name: str) -> SettingsError:
+    return SettingsError(
+        f"The setting {PREFIX}{name.upper()} cannot be used: give each a name, as in {_example(name)}."
+    )
 
 
 @cache
@@ -111,17 +148,16 @@ def get_settings() -> Settings:
     home = os.environ.get(f"{PREFIX}HOME") or dotenv_values(dotenv).get(f"{PREFIX}HOME") or PROJECT / "var"
     stack = PROJECT / Path(home).expanduser() / "stack.env"
     _refuse_unknown(os.environ, "the environment")
-    for path in (dotenv, stack):
-        _refuse_unknown(dotenv_values(path), str(path))
+    _refuse_unknown(dotenv_values(dotenv), str(dotenv))
     try:
         return Settings(_env_file=(stack, dotenv))  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "dict_type":
+            raise _nameless(str(first["loc"][0])) from None
         key = PREFIX + "__".join(str(part).upper() for part in first["loc"])
-        raise SettingsError(f"The setting {key} cannot be used: {first['msg']}.") from error
-    except UnreadableError as error:  # a mapping that is not JSON; its cause would show the value, which may be a key
-        name = next((name for name in _EXAMPLES if f'"{name}"' in str(error)), "api_keys")
-        key = f"{PREFIX}{name.upper()}"
         raise SettingsError(
-            f"The setting {key} cannot be used: give each a name, as in {key}__{_EXAMPLES[name]}."
-        ) from None
+            f"The setting {key} cannot be used: {first['msg'].removeprefix('Value error, ')}."
+        ) from error
+    except UnreadableError as error:  # a mapping that is not JSON; its cause would show the value, which may be a key
+        raise _nameless(next((name for name in _EXAMPLES if f'"{name}"' in str(error)), "api_keys")) from None

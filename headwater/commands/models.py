@@ -9,7 +9,7 @@ import typer
 
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.console import err, out, print_json, progress, table
-from pipelines.errors import NotFoundError, SourceError
+from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(train)
-    app.command()(predict)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(predict)
     shown = typer.Typer(no_args_is_help=True, help="Registered models.")
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
@@ -56,27 +56,27 @@ def train_now(use_case: UseCase, extent: Extent, quiet: bool) -> dict[str, Any]:
     with progress(f"training {use_case.slug}", quiet=quiet) as report:
         result = flow.train_and_promote(use_case, settings, extent, on_step=report)
         if result["promoted"]:
-            report(_await_service(result["version"]))
+            report(_await_service(use_case, result["version"]))
     if not quiet:
         _print_evaluation(use_case, result["run_id"], result["version"])
     return result
 
 
-def _await_service(version: int) -> str:
+def _await_service(use_case: UseCase, version: int) -> str:
     from models.serving import client
 
     settings = get_settings()
     try:
-        client.wait_until_served(settings, version, SWAP_TIMEOUT_S if _is_up() else 0.0)
-    except SourceError as error:
+        client.wait_until_served(settings, use_case, version, SWAP_TIMEOUT_S if _is_up(use_case) else 0.0)
+    except (SourceError, SettingsError) as error:
         return f"the service does not serve it yet: {error}"
     return f"the service answers with version {version}"
 
 
-def _is_up() -> bool:
+def _is_up(use_case: UseCase) -> bool:
     from headwater.stack import control
 
-    return any(service.name == "serving" for service in control.status())
+    return any(service.use_case == use_case.slug for service in control.status())
 
 
 def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
@@ -121,20 +121,38 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
               + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
 
 
-Entity = Annotated[str, typer.Option("--site", "--entity", help="The entity to predict for, such as a site number.")]
+Entity = Annotated[str | None, typer.Option("--entity", metavar="NAME", help="What to predict for.")]
 Day = Annotated[str | None, typer.Option("--date", metavar="DAY", help="Day of the features; by default, the newest.")]
 
 
-def predict(use_case: UseCaseName, entity: Entity, day: Day = None, as_json: AsJson = False) -> None:
+def predict(
+    context: typer.Context, use_case: UseCaseName, entity: Entity = None, day: Day = None, as_json: AsJson = False
+) -> None:
     """Ask the prediction service for one prediction, over HTTP.
+
+    For --entity there is also the use case's own word, such as --site where the features are by site_id.
 
     Example: headwater predict flood --site 99000020 --date 2026-03-01
     """
-    answer = ask(get_use_case(use_case), entity, day)
+    found = get_use_case(use_case)
+    name = _entity(found, entity, context.args)
+    answer = ask(found, name, day)
     if as_json:
         print_json(answer)
         return
-    out.print(table(f"{use_case}: {entity}", ("", ""), answer.items()))
+    out.print(table(f"{use_case}: {name}", ("", ""), answer.items()))
+
+
+def _entity(use_case: UseCase, given: str | None, arguments: list[str]) -> str:
+    """The entity by its option, or from `--word NAME` (or `--word=NAME`) by the use case's own word for it."""
+    word = use_case.entity.removesuffix("_id").replace("_", "-")
+    words = [part for one in arguments for part in (one.split("=", 1) if one.startswith("--") else [one])]
+    if given is None and len(words) == 2 and words[0] == f"--{word}":
+        return words[1]
+    if given is None or words:
+        odd = f"; {' '.join(arguments)!r} is not understood" if words else ""
+        raise SettingsError(f"Name what to predict for, once: --entity NAME, or --{word} NAME{odd}.")
+    return given
 
 
 def ask(use_case: UseCase, entity: str, day: str | None) -> dict[str, Any]:
@@ -147,8 +165,8 @@ def ask(use_case: UseCase, entity: str, day: str | None) -> dict[str, Any]:
         raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
     if day is not None:
         parse_day(day)
-    if _is_up():
-        client.wait_until_served(settings, promoted.version, SWAP_TIMEOUT_S)
+    if _is_up(use_case):
+        client.wait_until_served(settings, use_case, promoted.version, SWAP_TIMEOUT_S)
     return client.predict(settings, use_case, entity, day)
 
 

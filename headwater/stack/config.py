@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,9 +22,13 @@ from headwater.stack.databases import ARTIFACT_ROOT
 from headwater.stack.files import HOST, free_port, is_free, write_private
 from headwater.stack.postgres import Cluster
 from pipelines.errors import StackError
+from pipelines.registry import use_cases
 from pipelines.settings import PREFIX, PROJECT
 
-USUAL_PORTS = {"POSTGRES": 5433, "SANDBOX": 8094, "MLFLOW": 5000, "SERVING": 3000, "AIRFLOW": 8080}
+USUAL_PORTS = {"POSTGRES": 5433, "SANDBOX": 8094, "MLFLOW": 5000, "AIRFLOW": 8080}
+SERVING = "SERVING_URLS__"
+"""What the key of a use case's address begins with, after the prefix of all settings."""
+FIRST_SERVING_PORT = 3000
 LOCAL_HOSTS = {HOST, "localhost", "::1"}
 
 
@@ -38,30 +42,53 @@ def load(home: Path) -> dict[str, str]:
     return {key: value or "" for key, value in dotenv_values(stack_env(home), interpolate=False).items()}
 
 
-def choose_ports(kept: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, int]:
-    """A free port for each service: the one the user set, else the kept one, else the usual one, else any.
+def url_keys(slugs: Iterable[str]) -> dict[str, str]:
+    """The key of each address in `stack.env`, by the name of its port: those of the services, and of each use case."""
+    services = {name: f"{PREFIX}{name}_URL" for name in USUAL_PORTS}
+    return services | {f"SERVING_{slug.upper()}": f"{PREFIX}{SERVING}{slug.upper()}" for slug in slugs}
+
+
+def choose_ports(kept: Mapping[str, str], wanted: Mapping[str, str], slugs: Iterable[str]) -> dict[str, int]:
+    """A free port for each service and each use case: the one the user set, else the kept one, else the usual one.
+
+    Use cases have theirs from 3000 upwards. Where the usual one is taken, it is any.
 
     Args:
         kept: The environment of an earlier start, with its PORT_* keys.
-        wanted: What the user has set, with HEADWATER_*_URL keys.
+        wanted: What the user has set, with the keys of addresses.
+        slugs: The use cases that are served.
 
     Raises:
-        StackError: a port that the user has set is in use.
+        StackError: a port that the user has set is in use, or set twice, or set for no use case that there is.
     """
+    keys = url_keys(slugs)
+    ports = _wanted_ports(keys, wanted)
+    # What is kept comes before what is usual: else a new use case could take the port of another
+    for name in [name for name in keys if name not in ports]:
+        port = int(kept.get(f"PORT_{name}") or 0)
+        if port and port not in ports.values() and is_free(port):
+            ports[name] = port
+    serving = range(FIRST_SERVING_PORT, FIRST_SERVING_PORT + len(keys))
+    for name in [name for name in keys if name not in ports]:
+        usual = [USUAL_PORTS[name]] if name in USUAL_PORTS else serving
+        ports[name] = next((port for port in usual if port not in ports.values() and is_free(port)), 0) or free_port()
+    return ports
+
+
+def _wanted_ports(keys: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, int]:
+    if odd := sorted(key for key in wanted if key.startswith(PREFIX + SERVING) and key not in keys.values()):
+        known = ", ".join(key for key in keys.values() if key.startswith(PREFIX + SERVING))
+        raise StackError(f"{odd[0]} is the address of no use case that there is; known are: {known}.")
     ports: dict[str, int] = {}
-    for name, usual in USUAL_PORTS.items():
-        key = f"{PREFIX}{name}_URL"
+    for name, key in keys.items():
         url = urlsplit(wanted.get(key) or "")
-        if url.hostname in LOCAL_HOSTS and url.port:
-            if not is_free(url.port):
-                raise StackError(
-                    f"Port {url.port} of {key} is in use by another program; end it or choose another port."
-                )
-            ports[name] = url.port
+        if url.hostname not in LOCAL_HOSTS or not url.port:
             continue
-        candidates = (int(kept.get(f"PORT_{name}") or usual), usual)
-        free = (port for port in candidates if port not in ports.values() and is_free(port))
-        ports[name] = next(free, 0) or free_port()
+        if url.port in ports.values():
+            raise StackError(f"Port {url.port} of {key} is also another's; choose another one.")
+        if not is_free(url.port):
+            raise StackError(f"Port {url.port} of {key} is in use by another program; end it or choose another port.")
+        ports[name] = url.port
     return ports
 
 
@@ -75,10 +102,10 @@ def build(home: Path) -> dict[str, str]:
     """Choose ports, make missing secrets, and write `stack.env`.
 
     Raises:
-        StackError: a port that the user has set is in use.
+        StackError: a port that the user has set cannot be had.
     """
     kept = load(home)
-    ports = choose_ports(kept, user_values())
+    ports = choose_ports(kept, user_values(), use_cases())
     cluster = Cluster(home)
     database = cluster.url("airflow", ports["POSTGRES"], "postgresql+psycopg2")
     values = {f"PORT_{name}": str(port) for name, port in ports.items()}
@@ -93,7 +120,8 @@ def build(home: Path) -> dict[str, str]:
 
 
 def _headwater(cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:
-    urls = {f"{PREFIX}{name}_URL": f"http://{HOST}:{ports[name]}" for name in ports if name != "POSTGRES"}
+    keys = url_keys(use_cases())
+    urls = {keys[name]: f"http://{HOST}:{port}" for name, port in ports.items() if name != "POSTGRES"}
     return {f"{PREFIX}DATABASE_URL": cluster.url("headwater", ports["POSTGRES"]), **urls}
 
 

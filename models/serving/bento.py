@@ -23,16 +23,17 @@ def bento_folder(settings: Settings, tag: str) -> Path:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment, handed on, with BentoML's settings and ours set explicitly.
+    """This process's environment, handed on, with BentoML's settings set and ours cut down to the warehouse.
 
-    A Bento's own copy of the project would else look for `var` and `.env` in its own folder.
+    A Bento has its own copy of the project, which refuses a setting that came after it. It also would look for
+    settings in `var`, if no home were set, or in the home's `stack.env`, which is why it is given another one.
     """
     bento_home(settings).mkdir(parents=True, exist_ok=True)
     environment = {
-        **os.environ,
+        **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
         "BENTOML_HOME": str(bento_home(settings)),
         "BENTOML_DO_NOT_TRACK": "True",
-        f"{PREFIX}HOME": str(settings.home),
+        f"{PREFIX}HOME": str(bento_home(settings)),
     }
     if settings.database_url is not None:
         environment[f"{PREFIX}DATABASE_URL"] = settings.database_url.get_secret_value()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +45,21 @@ class _Server:
 
 
 class Supervisor:
-    """Keeps one server of the champion on the listening socket, or a placeholder while there is none."""
+    """Keeps one server of the champion on the listening socket, or a placeholder while there is none.
 
-    def __init__(self, use_case: UseCase, settings: Settings, listener: socket.socket) -> None:
+    A swap that is under way when `stop` is set is given up.
+    """
+
+    def __init__(self, use_case: UseCase, settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
         self._use_case = use_case
         self._settings = settings
         self._listener = listener
+        self._stop = stop
         self._url = "http://{}:{}".format(*listener.getsockname()[:2])
         self._server: _Server | None = None
         self._failed: tuple[Champion, float] | None = None
         self._placeholder = Placeholder(listener)
-        self._placeholder.show(f"no champion yet; run headwater train {use_case.slug}")
+        self._placeholder.show(f"{use_case.slug} has no champion yet; run headwater train {use_case.slug}")
 
     def step(self) -> None:
         """Looks once at the promotions and at the server, and mends what differs.
@@ -76,10 +81,14 @@ class Supervisor:
             return
         try:
             self._swap(champion)
-        except ModelError:
+        except Exception:
+            if self._stop.is_set():
+                return
             logger.exception("%s is not served.", champion.bento)
             self._failed = (champion, time.monotonic())
-            self._placeholder_if_alone(f"version {champion.version} does not start; see the log of headwater serve")
+            self._placeholder_if_alone(
+                f"version {champion.version} of {self._use_case.slug} does not start; see the log of headwater serve"
+            )
 
     def close(self) -> None:
         """Ends the server and the placeholder."""
@@ -144,7 +153,7 @@ class Supervisor:
         Whichever process is first accepts a connection, so the old one may answer some of these.
         """
         until = time.monotonic() + BOOT_TIMEOUT_S
-        while time.monotonic() < until and new.is_alive():
+        while time.monotonic() < until and new.is_alive() and not self._stop.is_set():
             try:
                 answer = httpx.get(f"{self._url}/model", timeout=5)
                 if answer.status_code == 200 and answer.json()["version"] == new.champion.version:

@@ -7,11 +7,13 @@ comes first on the path only later.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 import uvicorn
 from _bentoml_impl.worker.service import main  # type: ignore[import-untyped]
 
+PARENT = os.getppid()
 DRAIN_S = 1.0
 """How long connections that are open when the worker is told to end may still bring a request."""
 
@@ -22,7 +24,13 @@ class DrainingServer(uvicorn.Server):
     uvicorn closes each connection that has no request under way as soon as it stops accepting, also one that was
     accepted a moment ago and whose request is still on its way: that client reads *disconnected without sending a
     response*. Here such requests are still answered, with `Connection: close`.
+
+    It also ends when the process that started it is gone: as long as it listened, the port would be taken for the next.
     """
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end, asked ten times a second."""
+        return await super().on_tick(counter) or os.getppid() != PARENT
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts no more, waits up to `DRAIN_S` for the connections there are, then shuts down."""

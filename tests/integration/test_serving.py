@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,12 +38,14 @@ from models.serving.package import build_bento, smoke_test
 from models.serving.serve import serve
 from models.serving.smoke import _server
 from pipelines.errors import ContractError, ModelError, NotFoundError, SourceError, StackError
-from pipelines.registry import get_use_case
+from pipelines.registry import get_use_case, use_cases
 from pipelines.settings import Settings
+from pipelines.spec import UseCase
 
 pytestmark = pytest.mark.slow
 
 USE_CASE = get_use_case("flood")
+OTHER = next(use_case for use_case in use_cases().values() if use_case is not USE_CASE)
 FEATURES = [
     {"name": "site_id", "type": "string"},
     {"name": "discharge_m3s", "type": "float", "nullable": True},
@@ -120,7 +124,9 @@ def world(warehouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Simpl
     """Features in Postgres, and the Bentos of two versions that answer differently."""
     home = tmp_path_factory.mktemp("home")
     settings = Settings(
-        home=home, database_url=SecretStr(warehouse_url), serving_url=f"http://127.0.0.1:{_free_port()}"
+        home=home,
+        database_url=SecretStr(warehouse_url),
+        serving_urls={use_case.slug: f"http://127.0.0.1:{_free_port()}" for use_case in (USE_CASE, OTHER)},
     )
     features = _features()
     _load(warehouse_url, features)
@@ -141,7 +147,19 @@ def world(warehouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Simpl
     return world
 
 
-def _promote(world: SimpleNamespace, version: int) -> None:
+def _copy_bento(world: SimpleNamespace, version: int, *, hangs: bool = False) -> None:
+    """A Bento of the other use case, which answers as version 1 of the first one does, or never comes to answer."""
+    tag = f"{OTHER.bento}:v{version}"
+    folder = bento_folder(world.settings, tag)
+    shutil.copytree(bento_folder(world.settings, world.tags[1]), folder)
+    changed = {"use_case": OTHER.slug, "version": version}
+    world.cards[1].model_copy(update=changed).write(folder / "src" / "model")
+    for file in (folder / "bento.yaml", folder / "src" / "models" / "serving" / "service.py"):
+        text = file.read_text().replace(world.tags[1].partition(":")[0], OTHER.bento)
+        file.write_text(f"import time\ntime.sleep(600)\n{text}" if hangs and file.suffix == ".py" else text)
+
+
+def _promote(world: SimpleNamespace, version: int, use_case: UseCase = USE_CASE) -> None:
     connection = psycopg2.connect(world.url)
     with connection, connection.cursor() as cursor:
         cursor.execute(
@@ -150,34 +168,50 @@ def _promote(world: SimpleNamespace, version: int) -> None:
             "actor text, reason text, evidence jsonb)"
         )
         cursor.execute(
-            "INSERT INTO ops.promotions (use_case, alias, to_version, bento) VALUES ('flood', 'champion', %s, %s)",
-            (version, world.tags[version]),
+            "INSERT INTO ops.promotions (use_case, alias, to_version, bento) VALUES (%s, 'champion', %s, %s)",
+            (use_case.slug, version, f"{use_case.bento}:v{version}"),
         )
     connection.close()
 
 
-@pytest.fixture(scope="module")
-def supervisor(world: SimpleNamespace) -> Iterator[subprocess.Popen[bytes]]:
-    """`serve` as a process of its own, as `headwater serve` runs it; there is no champion at first."""
+def _serve_all(world: SimpleNamespace) -> subprocess.Popen[bytes]:
+    """All use cases in a process of their own, as `headwater serve` runs them."""
     script = (
-        "import logging; from models.serving.serve import serve; from pipelines.registry import get_use_case;"
+        "import logging; from models.serving.serve import serve_all; from pipelines.registry import use_cases;"
         "from pipelines.settings import get_settings; logging.basicConfig(level=logging.INFO);"
-        "serve(get_use_case('flood'), get_settings(), poll_s=0.2)"
+        "serve_all(use_cases().values(), get_settings(), poll_s=0.2)"
     )
-    environment = os.environ | {
+    urls = {f"HEADWATER_SERVING_URLS__{slug.upper()}": url for slug, url in world.settings.serving_urls.items()}
+    environment = os.environ | urls | {
         "HEADWATER_HOME": str(world.settings.home),
         "HEADWATER_DATABASE_URL": world.url,
-        "HEADWATER_SERVING_URL": world.settings.serving_url,
-    }
-    with (world.settings.home / "supervisor.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=log, stderr=log)
+    }  # fmt: skip
+    with (world.settings.home / "supervisor.log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=log, stderr=log)
+
+
+def _workers(world: SimpleNamespace) -> list[psutil.Process]:
+    home = world.settings.home / "bentoml"
+    return [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if any(part.endswith("serving/worker.py") for part in one.info["cmdline"] or [])
+        and Path(one.cwd()).is_relative_to(home)
+    ]
+
+
+@pytest.fixture(scope="module")
+def supervisor(world: SimpleNamespace) -> Iterator[subprocess.Popen[bytes]]:
+    """The service of all use cases; there is no champion at first."""
+    process = _serve_all(world)
     try:
-        for _ in range(200):
-            try:
-                httpx.get(world.settings.serving_url)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
+        for url in world.settings.serving_urls.values():
+            for _ in range(200):
+                try:
+                    httpx.get(url)
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
         yield process
     finally:
         end(process, 20)
@@ -185,22 +219,41 @@ def supervisor(world: SimpleNamespace) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture(scope="module")
 def served(world: SimpleNamespace, supervisor: subprocess.Popen[bytes]) -> str:
-    """URL at which version 1 answers."""
+    """URL at which version 1 answers; that of the other use case is served beside it."""
+    _copy_bento(world, 1)
     _promote(world, 1)
-    wait_until_served(world.settings, 1, 60)
-    return world.settings.serving_url
+    _promote(world, 1, OTHER)
+    wait_until_served(world.settings, USE_CASE, 1, 60)
+    wait_until_served(world.settings, OTHER, 1, 60)
+    return world.settings.serving_url(USE_CASE.slug)
 
 
 def _post(url: str, body: Any) -> httpx.Response:
     return httpx.post(f"{url}/predict", json=body, timeout=30)
 
 
-def test_without_a_champion_the_port_answers_503_and_says_what_to_do(world, supervisor):
-    answer = httpx.get(f"{world.settings.serving_url}/readyz")
+@pytest.mark.parametrize("use_case", [USE_CASE, OTHER], ids=lambda use_case: use_case.slug)
+def test_without_a_champion_the_port_answers_503_and_says_what_to_train(world, supervisor, use_case):
+    answer = httpx.get(f"{world.settings.serving_url(use_case.slug)}/readyz")
     assert answer.status_code == 503
-    assert answer.json()["error"] == "no champion yet; run headwater train flood"
-    with pytest.raises(SourceError, match="no champion yet"):
-        predict(world.settings, USE_CASE, "07373000")
+    said = f"{use_case.slug} has no champion yet; run headwater train {use_case.slug}"
+    assert answer.json()["error"] == said
+    with pytest.raises(SourceError, match=said):
+        predict(world.settings, use_case, "1")
+
+
+def test_a_version_that_does_not_start_is_named_on_its_own_port_alone(world, supervisor):
+    _promote(world, 8, OTHER)
+    with pytest.raises(SourceError, match=f"version 8 of {OTHER.slug} does not start"):
+        wait_until_served(world.settings, OTHER, 8, 3)
+    with pytest.raises(SourceError, match=f"{USE_CASE.slug} has no champion yet"):
+        served_version(world.settings, USE_CASE)
+
+
+def test_each_use_case_is_served_by_its_own_champion(world, served):
+    for use_case in (USE_CASE, OTHER):
+        card = httpx.get(f"{world.settings.serving_url(use_case.slug)}/model").json()
+        assert (card["use_case"], card["version"]) == (use_case.slug, 1)
 
 
 def test_answers_equal_the_model_for_a_batch_of_256_looked_up_in_the_warehouse(world, served):
@@ -311,7 +364,9 @@ def test_the_openapi_page_shows_the_fields_of_the_card(served):
     assert set(spec["paths"]["/predict"]["post"]["responses"]) >= {"200", "404", "422", "503"}
 
 
-def test_no_request_is_refused_while_the_champion_is_swapped(world, served):
+def test_no_request_is_refused_while_the_champion_is_swapped_and_another_hangs_in_its_swap(world, served):
+    _copy_bento(world, 2, hangs=True)
+    _promote(world, 2, OTHER)
     body, refused, seen, stop = {"entities": [GOOD]}, [], [], time.monotonic() + 60
 
     def ask() -> None:
@@ -337,15 +392,16 @@ def test_no_request_is_refused_while_the_champion_is_swapped(world, served):
     with ThreadPoolExecutor(6) as pool:
         asking = [pool.submit(ask) for _ in range(2)] + [pool.submit(ask_late) for _ in range(4)]
         _promote(world, 2)
-        wait_until_served(world.settings, 2, 60)
+        wait_until_served(world.settings, USE_CASE, 2, 60)
         for one in asking:
             one.result()
     _promote(world, 1)
     for _ in range(3):
-        wait_until_served(world.settings, 1, 60)
+        wait_until_served(world.settings, USE_CASE, 1, 60)
     assert seen[0] == 1
     assert seen[-1] == 2
     assert refused == []
+    assert served_version(world.settings, OTHER) == 1
 
 
 def test_the_client_raises_the_service_s_sentence_for_a_request_it_refuses(world, served):
@@ -357,20 +413,15 @@ def test_a_version_that_does_not_start_leaves_the_old_one_served(world, served):
     world.tags[9] = "headwater-flood:v9"
     _promote(world, 9)
     time.sleep(1.5)
-    assert served_version(world.settings) == 1
+    assert served_version(world.settings, USE_CASE) == 1
     _promote(world, 1)
 
 
 def test_the_server_is_started_again_when_it_dies(world, served):
-    (worker,) = [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if any(part.endswith("serving/worker.py") for part in one.info["cmdline"] or [])
-        and one.cwd().startswith(str(world.settings.home))
-    ]
+    (worker,) = [one for one in _workers(world) if one.cmdline()[-5] == world.tags[1]]
     worker.send_signal(signal.SIGKILL)
     worker.wait(5)
-    wait_until_served(world.settings, 1, 60)
+    wait_until_served(world.settings, USE_CASE, 1, 60)
 
 
 def test_serve_refuses_a_port_that_is_taken(world, served):
@@ -378,11 +429,33 @@ def test_serve_refuses_a_port_that_is_taken(world, served):
         serve(USE_CASE, world.settings)
 
 
-def test_the_supervisor_ends_its_server_on_sigterm(world, served, supervisor):
+def test_the_service_ends_its_servers_on_sigterm_also_in_the_midst_of_a_swap(world, served, supervisor):
+    _copy_bento(world, 3, hangs=True)
+    _promote(world, 3, OTHER)
+    while len(_workers(world)) < 3:
+        assert supervisor.poll() is None
+        time.sleep(0.1)
     supervisor.terminate()
     assert supervisor.wait(20) == 0
-    with pytest.raises(SourceError, match="headwater up"):
-        served_version(world.settings)
+    assert _workers(world) == []
+    for use_case in (USE_CASE, OTHER):
+        with pytest.raises(SourceError, match="headwater up"):
+            served_version(world.settings, use_case)
+
+
+def test_the_servers_of_a_killed_service_end_by_themselves_and_free_the_ports(world):
+    _promote(world, 1, OTHER)
+    process = _serve_all(world)
+    for use_case in (USE_CASE, OTHER):
+        wait_until_served(world.settings, use_case, 1, 60)
+    workers = _workers(world)
+    process.kill()
+    process.wait()
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, 20)[1] == []
+    for url in world.settings.serving_urls.values():
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
 
 
 def test_the_smoke_test_passes_for_the_model_and_refuses_one_that_answers_differently(world):

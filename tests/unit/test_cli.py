@@ -78,12 +78,17 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("run flood --from 2026-03-01 --step guess", "There is no step 'guess'; there is: fetch, check, load"),
         ("run flood --from 2026-03-01", "no local stack is running; start one with `headwater up`"),
         ("train flood --cutoff 1.1.2024", "'1.1.2024' is not a day"),
-        ("predict flood --site 1", "no local stack is running; start one with `headwater up`"),
+        ("predict flood --site=1", "no local stack is running; start one with `headwater up`"),
+        ("predict flood --entity 1", "no local stack is running; start one with `headwater up`"),
+        ("predict flood", "Name what to predict for, once: --entity NAME, or --site NAME."),
+        ("predict flood --river 1", "--site NAME; '--river 1' is not understood"),
+        ("predict flood --site 1 --entity 1", "once: --entity NAME, or --site NAME; '--site 1' is not"),
         ("backfill flood --from 2026-03-01 --plan", "no local stack is running; start one with `headwater up`"),
         ("backfill flood --from 2026-03-01 --to 2999-01-01", "The day 2999-01-01 has not ended yet in UTC; the last"),
         ("pools --apply", "start the stack with `headwater up`"),
         ("status", "The stack is not running; start it with `headwater up`"),
         ("serve nowhere", "There is no use case 'nowhere'"),
+        ("serve", "no local stack is running; start one with `headwater up`"),
         ("lake check nowhere", "There is no use case 'nowhere'"),
         ("lake retain flood --apply", "Nothing is deleted without an archive; name its folder or URL with --archive"),
         ("bootstrap flood --camels", "is not understood; write --<kind> PATH"),
@@ -107,7 +112,8 @@ def test_a_setting_that_is_mistyped_is_named_with_the_one_that_was_meant(tmp_pat
     done = _headwater(tmp_path, "status", HEADWATER_SERVNG_URL="http://127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: Unknown setting HEADWATER_SERVNG_URL in the environment; did you mean HEADWATER_SERVING_URL?\n"
+        "Error: Unknown setting HEADWATER_SERVNG_URL in the environment; did you mean "
+        "HEADWATER_SERVING_URLS__USE_CASE?\n"
     )
 
 

@@ -40,14 +40,37 @@ def test_settings_are_read_once() -> None:
 
 def test_environment_wins_over_dotenv_and_dotenv_over_the_stack(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "var" / "stack.env").write_text(
-        "HEADWATER_MLFLOW_URL=http://stack\nHEADWATER_SERVING_URL=http://stack\nHEADWATER_AIRFLOW_URL=http://stack\n"
+        "HEADWATER_MLFLOW_URL=http://stack\nHEADWATER_SANDBOX_URL=http://stack\nHEADWATER_AIRFLOW_URL=http://stack\n"
     )
-    (project / ".env").write_text("HEADWATER_MLFLOW_URL=http://dotenv\nHEADWATER_SERVING_URL=http://dotenv\n")
+    (project / ".env").write_text("HEADWATER_MLFLOW_URL=http://dotenv\nHEADWATER_SANDBOX_URL=http://dotenv\n")
     monkeypatch.setenv("HEADWATER_MLFLOW_URL", "http://environment")
     settings = get_settings()
     assert settings.mlflow_url == "http://environment"
-    assert settings.serving_url == "http://dotenv"
+    assert settings.sandbox_url == "http://dotenv"
     assert settings.airflow_url == "http://stack"
+
+
+def test_each_use_case_has_an_address_and_one_set_by_hand_leaves_those_of_the_stack_to_the_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"HEADWATER_SERVING_URLS__{name}=http://stack:1\n" for name in ("BAKERIES", "TREES", "WELLS")]
+    (project / "var" / "stack.env").write_text("".join(lines))
+    (project / ".env").write_text("HEADWATER_SERVING_URLS__TREES=http://dotenv:2/\n")
+    monkeypatch.setenv("HEADWATER_SERVING_URLS__WELLS", "https://predictions.example")
+    settings = get_settings()
+    assert [settings.serving_url(slug) for slug in ("bakeries", "trees", "wells")] == [
+        "http://stack:1",
+        "http://dotenv:2",
+        "https://predictions.example",
+    ]
+    with pytest.raises(SettingsError, match=r"HEADWATER_SERVING_URLS__MOONS is not set .* `headwater up`"):
+        settings.serving_url("moons")
+
+
+def test_the_one_address_of_old_is_refused_with_what_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_SERVING_URL", "http://127.0.0.1:3000")
+    with pytest.raises(SettingsError, match=r"HEADWATER_SERVING_URL in .*; did you mean HEADWATER_SERVING_URLS__USE_"):
+        get_settings()
 
 
 def test_home_of_dotenv_says_where_the_stack_wrote(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,11 +96,15 @@ def test_unknown_key_of_the_environment_is_refused_with_a_suggestion(monkeypatch
         get_settings()
 
 
-@pytest.mark.parametrize("name", [".env", "var/stack.env"])
-def test_unknown_key_of_a_file_is_refused_with_the_files_name(project: Path, name: str) -> None:
-    (project / name).write_text("HEADWATER_QQQ=1\nOTHER_TOOLS_KEY=2\n")
-    with pytest.raises(SettingsError, match=f"Unknown setting HEADWATER_QQQ in .*{name}; known are: HEADWATER_AIR"):
+def test_unknown_key_of_a_file_is_refused_with_the_files_name(project: Path) -> None:
+    (project / ".env").write_text("HEADWATER_QQQ=1\nOTHER_TOOLS_KEY=2\n")
+    with pytest.raises(SettingsError, match=r"Unknown setting HEADWATER_QQQ in .*\.env; known are: HEADWATER_AIR"):
         get_settings()
+
+
+def test_a_stack_of_another_version_can_still_be_ended_and_started_anew(project: Path) -> None:
+    (project / "var" / "stack.env").write_text("HEADWATER_QQQ=1\nHEADWATER_MLFLOW_URL=http://stack\n")
+    assert get_settings().mlflow_url == "http://stack"
 
 
 def test_unknown_key_with_a_nested_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +122,8 @@ def test_unknown_key_with_a_nested_part_is_refused(monkeypatch: pytest.MonkeyPat
         ("HEADWATER_HTTP_ATTEMPTS", "0"),
         ("HEADWATER_HTTP_TIMEOUT_S", "-1"),
         ("HEADWATER_API_KEYS", "abc123"),
+        ("HEADWATER_SERVING_URLS__TREES", "127.0.0.1:3000"),
+        ("HEADWATER_SERVING_URLS__TREES", "http://127.0.0.1:port"),
     ],
 )
 def test_value_that_cannot_be_used_names_its_key(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
@@ -115,7 +144,11 @@ def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("key", "example"),
-    [("HEADWATER_API_KEYS", "HEADWATER_API_KEYS__USGS"), ("HEADWATER_LAKE_OPTIONS", "HEADWATER_LAKE_OPTIONS__AWS_")],
+    [
+        ("HEADWATER_API_KEYS", "HEADWATER_API_KEYS__USGS"),
+        ("HEADWATER_LAKE_OPTIONS", "HEADWATER_LAKE_OPTIONS__AWS_"),
+        ("HEADWATER_SERVING_URLS", "HEADWATER_SERVING_URLS__USE_CASE"),
+    ],
 )
 def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyPatch, key: str, example: str) -> None:
     monkeypatch.setenv(key, "k3y")
