@@ -108,6 +108,4 @@ def require_past(use_case: UseCase, window: Window, now: datetime) -> None:
     newest = newest_over(use_case, now)
     if window.end > newest:
         due = "has not ended yet" if use_case.lag_days else f"is run at {daily_time(use_case):%H:%M}, which is to come,"
-        raise SettingsError(
-            f"The day {window.end} {due} in {use_case.timezone}; the last that can be run is {newest}."
-        )
+        raise SettingsError(f"The day {window.end} {due} in {use_case.timezone}; the last that can be run is {newest}.")

@@ -27,7 +27,9 @@ MARKS = {
 }
 """How a day is drawn in the calendar."""
 Days = Annotated[int, typer.Option(min=1, help="How many days the calendar shows, up to the last.")]
-Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day; by default, the newest that is over.")]
+Until = Annotated[
+    str | None, typer.Option("--to", metavar="DAY", help="Last day; by default, the newest that is over.")
+]
 Name = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Of one data set.", show_default=False)]
 Last = Annotated[int, typer.Option("--last", min=1, help="How many of the newest entries to list.")]
 AsOf = Annotated[

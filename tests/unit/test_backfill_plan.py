@@ -143,7 +143,9 @@ def test_a_day_that_has_not_ended_at_the_site_is_refused() -> None:
 
 def test_without_a_lag_a_day_is_refused_until_its_run_has_had_its_time() -> None:
     require_past(EQUITIES, ONE, datetime(2026, 3, 1, 13, 0, tzinfo=UTC))
-    with pytest.raises(SettingsError, match=r"2026-03-01 is run at 18:30, which is to come, in Asia/Kolkata; .*02-28\."):
+    with pytest.raises(
+        SettingsError, match=r"2026-03-01 is run at 18:30, which is to come, in Asia/Kolkata; .*02-28\."
+    ):
         require_past(EQUITIES, ONE, datetime(2026, 3, 1, 12, 59, tzinfo=UTC))
 
 
