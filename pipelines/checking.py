@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import lake, registry, staleness
 from pipelines.calendar import expected_days
-from pipelines.contract import OUTSIDE, Checked
+from pipelines.contract import DOUBLED, OUTSIDE, Checked
 from pipelines.contract import check as check_rows
 from pipelines.errors import ContractError
 from pipelines.landing import Envelope, Landing
@@ -102,13 +102,13 @@ def _state(
     if not envelope.objects or (not expected and not checked.received):
         return "not-expected", None
     if not checked.received:
-        return "missing", "the answer holds no rows"
+        return ("loaded", None) if dataset.sparse else ("missing", "the answer holds no rows")
     outside = checked.quarantined.get_column("reason").str.contains(OUTSIDE, literal=True).sum()
     if outside == checked.received:
         return "missing", f"all rows are of other days than {window}"
     if checked.accepted.is_empty():
         return "quarantined", "no row fits the contract"
-    if dataset.day_column is None or _holds_own_days(dataset, window, checked):
+    if dataset.day_column is None or dataset.sparse or _holds_own_days(dataset, window, checked):
         return "loaded", None
     if merged.news:
         return "late", f"only corrections of days before {window.start} came"
@@ -118,15 +118,23 @@ def _state(
 def _holds_own_days(dataset: Dataset, window: Window, checked: Checked) -> bool:
     assert dataset.day_column is not None  # noqa: S101 - for the type checker
     inside = checked.accepted.get_column(dataset.day_column).is_between(window.start, window.end).any()
-    # A row of these days may be the one in quarantine; its day is not known where it is the fault
-    return bool(inside) or checked.quarantined.height > 0
+    # A row of these days may be in quarantine, and its own day be the fault. Not so one that doubles an accepted row:
+    # a file of the day before under today's name
+    reasons = checked.quarantined.get_column("reason")
+    return bool(inside) or not reasons.str.contains(f"^{DOUBLED}|{OUTSIDE}").all()
 
 
-def days_of(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[date, date]]:
-    """The days that rows are of, as spans of days without a gap."""
+def days_answered(use_case: UseCase, dataset: Dataset, window: Window, applied: Applied) -> list[tuple[date, date]]:
+    """The days that an answer speaks of, as spans of days without a gap: those of its rows.
+
+    A sound answer of a sparse data set speaks of every expected day that it was asked for, since none had to have rows.
+    """
     if dataset.day_column is None:
         return []
-    return spans(rows.get_column(dataset.day_column).unique().sort().to_list())
+    days = set(applied.checked.accepted.get_column(dataset.day_column))
+    if dataset.sparse and applied.state == "loaded":
+        days |= set(expected_days(use_case.calendar, reach(dataset, window)))
+    return spans(sorted(days))
 
 
 def spans(days: Sequence[date]) -> list[tuple[date, date]]:
