@@ -21,7 +21,7 @@ def spoil(body: bytes, kind: str, field: str | None, rename_to: str) -> bytes:
     if body.startswith(b"PK"):
         return _in_archive(body, kind, field, rename_to)
     if kind == "truncated":
-        return body[: body.rindex(b",", 0, len(body) // 2)]
+        return body[: max(body.rfind(b",", 0, len(body) // 2), 0)]
     if body[:1] in (b"{", b"["):
         return json.dumps(tamper(json.loads(body), kind, field, rename_to)).encode()
     return _csv(body.decode(), kind, field, rename_to).encode()

@@ -26,10 +26,12 @@ Layout = Literal["legacy", "udiff", "delivery"]
 LATE, LATE_DELIVERY, CORRECTED = (200, 150), (15, 4), (25, 7)
 """Every how many sessions, counted from which place."""
 LATE_DAYS, LATE_DELIVERY_DAYS, CORRECTED_DAYS = 3, 1, 2
-LAST_LEGACY = date(2024, 7, 5)
-FIRST_UDIFF = date(2024, 1, 1)
-"""The two formats ran side by side for half a year."""
-
+_KEPT: dict[Layout, tuple[date, date]] = {
+    "legacy": (FIRST_SESSION, date(2024, 7, 5)),
+    "udiff": (date(2024, 1, 1), date.max),
+    "delivery": (FIRST_SESSION, date.max),
+}
+"""First and last session of each layout; the two bhavcopies ran side by side for half a year."""
 _PATHS: dict[Layout, str] = {
     "legacy": "/content/historical/EQUITIES/%Y/{month}/cm%d{month}%Ybhav.csv.zip",
     "udiff": "/content/cm/BhavCopy_NSE_CM_0_0_0_%Y%m%d_F_0000.csv.zip",
@@ -77,10 +79,8 @@ def is_stale(layout: Layout, day: date) -> bool:
 
 
 def _is_kept(layout: Layout, day: date) -> bool:
-    first, last = {"legacy": (date.min, LAST_LEGACY), "udiff": (FIRST_UDIFF, date.max)}.get(
-        layout, (date.min, date.max)
-    )
-    return is_session(day) and day >= FIRST_SESSION and first <= day <= last
+    first, last = _KEPT[layout]
+    return is_session(day) and first <= day <= last
 
 
 def _falls_on(session: date, rhythm: tuple[int, int]) -> bool:
