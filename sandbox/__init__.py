@@ -1,1 +1,1 @@
-"""The upstreams of the flood use case on loopback: a rainfall-runoff simulation behind their own APIs."""
+"""The upstreams of the use cases on loopback, simulated: what they tell is invented, how they tell it is not."""

@@ -7,9 +7,9 @@ from datetime import date
 
 import uvicorn
 
-from sandbox.app import create_app, utc_today
+from sandbox.app import create_app
 from sandbox.limits import RateLimiter
-from sandbox.simulation import DRIFT_START
+from sandbox.simulation import DRIFT_START, utc_today
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,13 +15,9 @@ from starlette.routing import Route
 from sandbox import nwis, openmeteo, usgs
 from sandbox.faults import Fault, FaultBook, FaultLayer
 from sandbox.limits import RateLimiter
-from sandbox.simulation import DRIFT_START, World
+from sandbox.nse.routes import ROUTES as NSE_ROUTES
+from sandbox.simulation import DRIFT_START, World, utc_today
 from sandbox.wire import State
-
-
-def utc_today() -> date:
-    """Today in UTC, which is the day everywhere upstream."""
-    return datetime.now(UTC).date()
 
 
 def create_app(
@@ -40,6 +36,7 @@ def create_app(
             Route("/archive/v1/archive", openmeteo.archive),
             Route("/forecast/v1/forecast", openmeteo.forecasts),
             Route("/past-forecast/v1/forecast", openmeteo.past_forecasts),
+            *NSE_ROUTES,
             Route("/healthz", _health),
             Route("/_faults", _faults, methods=["GET", "POST", "DELETE"]),
             Route("/_requests", _requests, methods=["GET", "DELETE"]),

@@ -7,7 +7,6 @@ that is closed in the middle of a body.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -15,12 +14,12 @@ from typing import Any, Literal, get_args
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.tamper import CHANGES, tamper
+from sandbox.tamper_files import SPOILS, spoil
 from sandbox.wire import LAG_KEY
 
 Kind = Literal[
     "status", "slow", "cut", "wrong_type", "renamed_field", "wrong_unit", "out_of_range", "not_json", "duplicate",
-    "stale",
+    "stale", "truncated",
 ]  # fmt: skip
 _CONTROL = ("/_", "/healthz")
 _NOT_JSON = "<html><body><h1>Scheduled maintenance</h1></body></html>"
@@ -93,8 +92,8 @@ class FaultLayer:
         elif fault.kind == "stale":
             scope[LAG_KEY] = fault.days
         start, body = await _collect(self._app, scope, receive)
-        if start["status"] == 200 and fault.kind in (*CHANGES, "wrong_unit"):
-            body = json.dumps(tamper(json.loads(body), fault.kind, fault.field, fault.rename_to)).encode()
+        if start["status"] == 200 and fault.kind in SPOILS:
+            body = spoil(body, fault.kind, fault.field, fault.rename_to)
         headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
         start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
         await send(start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
@@ -49,6 +49,11 @@ class World:
         Simulated to the end of next year, so that a long-running server does it once a year.
         """
         return _simulate(site, max(through.year, self.clock().year + 1), self.drift_start)
+
+
+def utc_today() -> date:
+    """The real clock: today in UTC, which is the day everywhere upstream."""
+    return datetime.now(UTC).date()
 
 
 def date_range(start: date, end: date) -> list[date]:

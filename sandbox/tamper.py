@@ -1,7 +1,7 @@
 """What a misbehaving upstream makes of a sound answer: functions from a JSON body to a broken one.
 
-An answer's days are opened as rows, whichever of the three shapes they come in (GeoJSON features, WaterML
-values, Open-Meteo's parallel lists), changed, and put back.
+An answer's days are opened as rows, whichever of the four shapes they come in (GeoJSON features, WaterML
+values, Open-Meteo's parallel lists, NSE's list of notices), changed, and put back. Files are in tamper_files.py.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ CHANGES: dict[str, Change] = {
 
 
 def tamper(body: Any, kind: str, field: str | None, rename_to: str) -> Any:
-    """The body after a change of `CHANGES` or `wrong_unit`; as it was if it holds no days."""
-    if not isinstance(body, dict):
-        return body
+    """The body after a change of `CHANGES` or `wrong_unit`; as it was if it holds no days, or no unit."""
     if kind == "wrong_unit":
-        return _wrong_unit(body, field)
+        return _wrong_unit(body, field) if isinstance(body, dict) else body
     change = CHANGES[kind]
+    if isinstance(body, list):
+        if body:
+            change(body, field or "exDate", rename_to)
+        return body
     return _apply(body, field, lambda rows, key: change(rows, key, rename_to))
 
 

@@ -1,0 +1,1 @@
+"""The National Stock Exchange of India on loopback: an invented market in the exchange's own file layouts."""
