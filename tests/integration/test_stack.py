@@ -15,11 +15,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
 from headwater.backfill import Filling
+from headwater.cli import app
 from headwater.stack import backfills, control, pools, postgres
 from headwater.stack.airflow import Airflow
 from headwater.stack.databases import create_databases
@@ -35,8 +38,8 @@ from pipelines.registry import use_cases
 from pipelines.settings import get_settings
 from pipelines.window import Window
 
-# Those that need nothing but installed packages; the sandbox and the serving have tests of their own.
-SERVICES = ("mlflow", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+# Those that need nothing but installed packages; the sandbox has tests of its own.
+SERVICES = ("mlflow", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "serving")
 
 PROBE_DAG = "probe"
 PROBE = """
@@ -235,6 +238,29 @@ def test_the_stack_comes_up_well_once_and_tells_no_secret(stack: Stack) -> None:
     assert not control.up(services=["mlflow"]).started
     secrets = Cluster(stack.home).passwords.values()
     assert not [line for line in stack.lines for secret in secrets if secret in line]
+
+
+@pytest.mark.slow
+def test_each_use_case_is_served_at_an_address_of_its_own_on_this_machine_alone(stack: Stack) -> None:
+    served = {service.use_case: service for service in stack.status.services if service.use_case}
+    assert list(served) == list(use_cases())
+    for slug, service in served.items():
+        assert service.url == get_settings().serving_url(slug)
+        answer = httpx.get(f"{service.url}/readyz")
+        assert (answer.status_code, answer.json()["error"]) == (
+            503,
+            f"{slug} has no champion yet; run headwater train {slug}",
+        )
+    listening = [one for one in psutil.Process(service.pid).net_connections() if one.status == psutil.CONN_LISTEN]
+    assert sorted(f"http://{one.laddr.ip}:{one.laddr.port}" for one in listening) == sorted(
+        service.url for service in served.values()
+    )
+    shown = CliRunner().invoke(app, ["status"], env={"COLUMNS": "200"})
+    assert [slug for slug in served if f"serving {slug}" in shown.output] == list(served)
+    told = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
+    assert {one["use_case"]: one["url"] for one in told if one["name"] == "serving"} == {
+        slug: service.url for slug, service in served.items()
+    }
 
 
 @pytest.mark.slow
