@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import lake, registry, staleness
 from pipelines.calendar import expected_days
-from pipelines.contract import DOUBLED, OUTSIDE, Checked
+from pipelines.contract import OUTSIDE, Checked, quarantined
 from pipelines.contract import check as check_rows
 from pipelines.errors import ContractError
 from pipelines.landing import Envelope, Landing
@@ -89,9 +89,8 @@ def apply_newer(landing: Landing, lake_root: Store, dataset: Dataset, windows: I
 
 def _refused(dataset: Dataset, rows: pl.DataFrame, checked: Checked, reason: str) -> Checked:
     """The same rows, all of them in quarantine for one reason."""
-    raw = rows.select(pl.struct(column.name for column in dataset.columns).struct.json_encode().alias("raw"))
-    quarantined = raw.select(pl.lit(reason).alias("reason"), "raw")
-    return Checked(checked.accepted.clear(), quarantined)
+    reasons = pl.repeat(reason, rows.height, dtype=pl.String(), eager=True)
+    return Checked(checked.accepted.clear(), quarantined(dataset, rows, reasons))
 
 
 def _state(
@@ -107,9 +106,13 @@ def _state(
     if outside == checked.received:
         return "missing", f"all rows are of other days than {window}"
     if checked.accepted.is_empty():
-        return "quarantined", "no row fits the contract"
+        return "quarantined", f"no row fits the contract: {_main_reason(checked.quarantined)}"
     if dataset.day_column is None or dataset.sparse or _holds_own_days(dataset, window, checked):
         return "loaded", None
+    # A row of these days may be one whose day is its fault
+    refused = checked.quarantined.filter(pl.col("day").is_null() | pl.col("day").is_between(window.start, window.end))
+    if refused.height:
+        return "quarantined", _main_reason(refused)
     if merged.news:
         return "late", f"only corrections of days before {window.start} came"
     return "missing", f"the answer holds nothing of {window}, and nothing new of the days before"
@@ -117,11 +120,21 @@ def _state(
 
 def _holds_own_days(dataset: Dataset, window: Window, checked: Checked) -> bool:
     assert dataset.day_column is not None  # noqa: S101 - for the type checker
-    inside = checked.accepted.get_column(dataset.day_column).is_between(window.start, window.end).any()
-    # A row of these days may be in quarantine, and its own day be the fault. Not so one that doubles an accepted row:
-    # a file of the day before under today's name
-    reasons = checked.quarantined.get_column("reason")
-    return bool(inside) or not reasons.str.contains(f"^{DOUBLED}|{OUTSIDE}").all()
+    return bool(checked.accepted.get_column(dataset.day_column).is_between(window.start, window.end).any())
+
+
+def _main_reason(quarantined: pl.DataFrame) -> str:
+    """The reason that most of these rows are in quarantine for."""
+    return str(quarantined.get_column("reason").value_counts().sort("count", "reason", descending=[True, False])[0, 0])
+
+
+def refused_days(dataset: Dataset, checked: Checked) -> dict[str, str]:
+    """The days of which no row was accepted though some came, and the reason for most of these."""
+    if dataset.day_column is None:
+        return {}
+    accepted = checked.accepted.get_column(dataset.day_column).unique()
+    refused = checked.quarantined.filter(pl.col("day").is_not_null() & ~pl.col("day").is_in(accepted.to_list()))
+    return {str(day): _main_reason(rows) for (day,), rows in sorted(refused.group_by("day"))}
 
 
 def days_answered(use_case: UseCase, dataset: Dataset, window: Window, applied: Applied) -> list[tuple[date, date]]:

@@ -18,19 +18,22 @@ from pipelines.window import Window
 
 FAULT = "fault"
 """Column in which a parser may already give the reason why a row cannot be used."""
+ROW = "row"
+"""Column in which a parser may give the text of such a row as it stood in its file; it is kept with it."""
 Rule = tuple[pl.Expr, str]
 """When a row breaks the contract, and the reason to give."""
 
 
 OUTSIDE = "is outside the window"
 """What the reason of a row says whose day was not asked for."""
-DOUBLED = "doubled"
-"""How the reason of a row begins whose key an earlier row has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`accepted` has the contract's columns; `quarantined` has `reason` and `raw`, the row as JSON text."""
+    """`accepted` has the contract's columns; `quarantined` has `reason`, `raw` (the row as JSON text) and `day`.
+
+    The `day` is null where it is none or cannot be read.
+    """
 
     accepted: pl.DataFrame
     quarantined: pl.DataFrame
@@ -63,14 +66,14 @@ def check(dataset: Dataset, rows: pl.DataFrame, window: Window) -> Checked:
 
     Args:
         dataset: the contract.
-        rows: the contract's columns, in its types or in those that its coercions read, and perhaps `fault`.
+        rows: the contract's columns, in its types or in those that its coercions read, and perhaps `fault` and `row`.
         window: days that may occur.
 
     Raises:
         ContractError: a column is missing, or none of its values is of the contract's type.
     """
     names = [column.name for column in dataset.columns]
-    require_fields([name for name in rows.columns if name != FAULT], names, f"Data set {dataset.name}")
+    require_fields([name for name in rows.columns if name not in (FAULT, ROW)], names, f"Data set {dataset.name}")
     typed = rows.with_columns(as_contracted(column, rows.schema[column.name]) for column in dataset.columns)
     typed = typed.select(names)
     rules = [rule for column in dataset.columns for rule in _rules(dataset, column, rows, typed)]
@@ -79,15 +82,24 @@ def check(dataset: Dataset, rows: pl.DataFrame, window: Window) -> Checked:
         rules.append((~inside, f"{dataset.day_column} {OUTSIDE} {window}"))
     reasons = _with_doubled(dataset, typed, _reasons(rows, typed, rules))
     if reasons.null_count() == rows.height:
-        return Checked(typed, pl.DataFrame(schema=_QUARANTINE))
+        return Checked(typed, pl.DataFrame(schema=QUARANTINED))
     good = reasons.is_null()
+    return Checked(typed.filter(good), quarantined(dataset, rows.filter(~good), reasons.filter(~good)))
+
+
+def quarantined(dataset: Dataset, rows: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
+    """Parsed rows as they are kept in quarantine."""
+    columns = {column.name: column for column in dataset.columns}
+    kept = [*columns, ROW] if ROW in rows.columns else [*columns]
     # Only the faulty rows pay for being turned into text
-    bad_rows = rows.filter(~good).select(names)
-    raw = bad_rows.select(pl.struct(pl.all()).struct.json_encode()).to_series()
-    return Checked(typed.filter(good), pl.DataFrame({"reason": reasons.filter(~good), "raw": raw}, _QUARANTINE))
+    raw = rows.select(pl.struct(kept).struct.json_encode()).to_series()
+    name = dataset.day_column
+    day = as_contracted(columns[name], rows.schema[name]) if name is not None else pl.lit(None)
+    days = rows.select(day.alias("day")).to_series()
+    return pl.DataFrame({"reason": reasons, "raw": raw, "day": days}, QUARANTINED)
 
 
-_QUARANTINE = {"reason": pl.String(), "raw": pl.String()}
+QUARANTINED = {"reason": pl.String(), "raw": pl.String(), "day": pl.Date()}
 
 
 def _rules(dataset: Dataset, column: Column, rows: pl.DataFrame, typed: pl.DataFrame) -> Iterator[Rule]:
@@ -141,4 +153,4 @@ def _with_doubled(dataset: Dataset, typed: pl.DataFrame, reasons: pl.Series) -> 
     if among.hash_rows().n_unique() == among.height:
         return reasons
     again = ~among.select(pl.struct(keys).is_first_distinct()).to_series()
-    return reasons.scatter(good.arg_true().filter(again), f"{DOUBLED}: {', '.join(keys)} occurs more than once")
+    return reasons.scatter(good.arg_true().filter(again), f"doubled: {', '.join(keys)} occurs more than once")

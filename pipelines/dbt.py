@@ -9,6 +9,7 @@ from psycopg2.extensions import parse_dsn
 
 from pipelines import database
 from pipelines.errors import TransformError
+from pipelines.raw_tables import ensure_table
 from pipelines.settings import PROJECT, Settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -34,6 +35,8 @@ def build(use_case: UseCase, window: Window, settings: Settings) -> list[dict[st
     """
     from dbt.cli.main import dbtRunner
 
+    for dataset in use_case.datasets:  # the models read all of them, also one that nothing was loaded into yet
+        ensure_table(settings.require_database(), use_case, dataset)
     _export_connection(settings)
     project = str(PROJECT / "dbt")
     target = settings.home / "dbt" / use_case.slug

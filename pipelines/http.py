@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -66,23 +67,33 @@ def _retry_after(response: httpx.Response) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
+class _AbsentError(ContractError):
+    """There is nothing at the address that was asked for: 404."""
+
+
 class Upstream:
-    """One upstream host, live or in the sandbox. Use as a context manager."""
+    """One upstream host, live or in the sandbox. Use as a context manager.
+
+    The live host gets the source's own headers, and its requests apart from each other by the source's pause. Cookies
+    that it gives are sent back to it.
+    """
 
     def __init__(self, source: Source, settings: Settings) -> None:
-        base = source.live_url if settings.sources == "live" else settings.sandbox_url + source.sandbox_path
+        is_live = settings.sources == "live"
         self.source = source
-        self.base = base
+        self.base = source.live_url if is_live else settings.sandbox_url + source.sandbox_path
+        self._pause_s = source.pause_s if is_live else 0.0
+        self._next_at = 0.0
         self._attempts = settings.http_attempts
         key = settings.api_keys.get(source.name)
         self._key = key.get_secret_value() if key else None
         # trust_env: a proxy of the site applies to the real hosts, never to the sandbox on loopback
         self._client = httpx.Client(
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, **(dict(source.headers) if is_live else {})},
             event_hooks={"request": [self._sign]},
             timeout=settings.http_timeout_s,
             follow_redirects=True,
-            trust_env=settings.sources == "live",
+            trust_env=is_live,
         )
 
     def __enter__(self) -> Upstream:
@@ -107,6 +118,18 @@ class Upstream:
         )
         return retrying(self._get_once, url, params)
 
+    def find(self, path_or_url: str, params: Mapping[str, str | int] | None = None) -> Answer | None:
+        """The same; None where there is nothing at that address (404)."""
+        try:
+            return self.get(path_or_url, params)
+        except _AbsentError:
+            return None
+
+    def _pause(self) -> None:
+        """Waits until the pause since the last request is over; redirects go on at once."""
+        time.sleep(max(0.0, self._next_at - time.monotonic()))
+        self._next_at = time.monotonic() + self._pause_s
+
     def _sign(self, request: httpx.Request) -> None:
         """The key goes to the upstream itself, never to where a link or a redirect of its answers leads."""
         own, asked = httpx.URL(self.base), request.url
@@ -115,6 +138,7 @@ class Upstream:
             request.headers["X-Api-Key"] = self._key
 
     def _get_once(self, url: str, params: Mapping[str, str | int] | None) -> Answer:
+        self._pause()
         try:
             response = self._client.get(url, params=dict(params) if params else None)
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -130,5 +154,13 @@ class Upstream:
             logger.warning("%s: %s", where, said)
             raise _RetryableError(f"{where}: {said}. It is retried later; nothing was loaded.", _retry_after(response))
         if response.status_code in (401, 403):
-            raise SourceError(f"{where}: {said}. Check HEADWATER_API_KEYS__{self.source.name.upper()}.")
+            raise SourceError(f"{where}: {said}. {self._refusal()}")
+        if response.status_code == 404:
+            raise _AbsentError(f"{where}: {said}. The request no longer fits the upstream's interface.")
         raise ContractError(f"{where}: {said}. The request no longer fits the upstream's interface.")
+
+    def _refusal(self) -> str:
+        """What to do about a 401 or 403: an upstream that asks for a browser's headers refuses programs, not keys."""
+        if self.source.headers and not self._key:
+            return "It takes us for a robot: wait before asking again, and see whether a browser here is let in."
+        return f"Check HEADWATER_API_KEYS__{self.source.name.upper()}."

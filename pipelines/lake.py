@@ -159,14 +159,16 @@ def write_quarantine(
     """Replaces the quarantined rows of a window.
 
     Args:
-        rows: `reason` and `raw`, the row as JSON text.
+        rows: `reason` and `raw`, the row as JSON text; other columns are left out.
         landing: where in the lake the envelope of the answer is that held them.
     """
     path = quarantine_path(lake, use_case, dataset)
     if rows.is_empty() and open_table(path) is None:
         return
     table = open_or_make(path, QUARANTINE_SCHEMA, history(use_case))
-    rows = rows.with_columns(
+    rows = rows.select(
+        "reason",
+        "raw",
         pl.lit(window.start).alias("window_start"),
         pl.lit(window.end).alias("window_end"),
         pl.lit(landing).alias("landing"),

@@ -104,6 +104,8 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
         report.detail = {"contract": dataset.version, "days": days}
         if applied.reason:
             report.detail["reason"] = applied.reason
+        if refused := checking.refused_days(dataset, checked):
+            report.detail["refused"] = refused
     _warn_of_quarantine(f"{use_case.slug} {dataset.name} {window}", checked)
     return {"state": report.state, **report.counts}
 
