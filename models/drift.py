@@ -1,4 +1,4 @@
-"""Drift: Evidently's report of a window's features against the season's rows of the champion's training snapshot."""
+"""Drift: Evidently's report of what the champion sees in a window against what it saw in training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from models import snapshot as snapshots
 from models import tracking
+from models.score import load_champion
 from pipelines import database, ledger
 from pipelines.errors import NotFoundError
 from pipelines.settings import Settings, get_settings
@@ -19,18 +20,23 @@ from pipelines.window import Window
 
 MOST_ROWS = 2_000
 """Rows of the reference, and of the window, that a report is made of; more are sampled with a fixed seed."""
+MOST_PERIOD_ROWS = 20_000
+"""Rows of the reference that thresholds are learnt from."""
 LEAST_ROWS = 30
-LEAST_YEARS = 3
+LEAST_ENTITY_ROWS = 20
+"""Of an entity with fewer in the reference, the mean is mostly chance."""
+LEAST_PERIODS = 3
 FIXED_THRESHOLD = 0.1
 """Evidently's own threshold of the Wasserstein distance in standard deviations of the reference."""
 
 
 def report(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:
-    """Compares the features of the days up to the window's end with the training rows of the same season.
+    """Compares the days up to the window's end with the champion's training rows of earlier days.
 
-    The window is widened to `drift_days`, since a day alone says little; the reference is kept to the same
-    days of earlier years, since a season is no drift. What is compared are departures: each feature less its
-    entity's mean in the reference.
+    What is compared are the champion's own inputs, as the steps before its `forecast` make them of the features,
+    and of these the departures: each less its entity's mean in the reference. The window is widened to `drift_days`,
+    since a day alone says little; where the use case is seasonal, the reference is kept to the same days of earlier
+    years, since a season is no drift.
 
     Returns:
         `report` (path of the HTML), `link` (its MLflow run), `drifted` (columns), `share`, `rows`, `reference_rows`.
@@ -46,11 +52,11 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
             raise NotFoundError(
                 f"{use_case.slug} has no champion to compare with; train one: headwater train {use_case.slug}."
             )
-        season = _season(use_case, champion.tags, days, settings)
-        current = _sampled(_departures(use_case, _current(use_case, days, settings), season))
-        departures = _departures(use_case, season, season)
-        thresholds = _thresholds(departures, pd.to_datetime(season[use_case.day_column]).dt.year)
-        reference = _sampled(departures)
+        rows = _reference(use_case, champion.tags, days, settings)
+        model, _ = load_champion(use_case, settings)
+        reference, current = _departures(use_case, model, rows, _current(use_case, days, settings))
+        thresholds = _thresholds(reference, _periods(use_case, rows))
+        reference, current = _sampled(reference), _sampled(current)
         path = settings.reports / use_case.slug / "drift" / f"{window.end}.html"
         result = _evidently(current, reference, thresholds, path)
         summary = {**result, "rows": len(current), "reference_rows": len(reference), "window": str(days),
@@ -82,51 +88,75 @@ def _current(use_case: UseCase, days: Window, settings: Settings) -> pd.DataFram
         settings.require_database(),
         f"select * from {use_case.feature_table} where {use_case.day_column} "
         f"between '{days.start}' and '{days.end}' order by 1, 2",
-    ).to_pandas()
-    if len(frame) < LEAST_ROWS:
+    )
+    if frame.height < LEAST_ROWS:
         raise NotFoundError(
-            f"{use_case.slug} has {len(frame)} rows of features in {days}, and a drift report needs {LEAST_ROWS}; "
+            f"{use_case.slug} has {frame.height} rows of features in {days}, and a drift report needs {LEAST_ROWS}; "
             "name a window with data, or bring it in first."
         )
-    return frame
+    return snapshots.to_pandas(frame)
 
 
-def _season(use_case: UseCase, tags: dict[str, str], days: Window, settings: Settings) -> pd.DataFrame:
-    """The champion's training rows of the window's days in earlier years; all of them where those are too few."""
+def _reference(use_case: UseCase, tags: dict[str, str], days: Window, settings: Settings) -> pd.DataFrame:
+    """The champion's training rows before the window, of its season if there is one; all where those are too few."""
     snapshot = snapshots.Snapshot.from_tags(tags)
     train, _ = snapshots.split(snapshot, use_case, snapshots.read(use_case, snapshot, settings))
-    window = {day.strftime("%m-%d") for day in pd.date_range(days.start, days.end)}
-    season = train[pd.to_datetime(train[use_case.day_column]).dt.strftime("%m-%d").isin(window)]
-    return season if len(season) >= LEAST_ROWS else train
+    when = pd.to_datetime(train[use_case.day_column])
+    wanted = when < pd.Timestamp(days.start)
+    if use_case.is_seasonal:
+        wanted &= when.dt.strftime("%m-%d").isin({day.strftime("%m-%d") for day in pd.date_range(days.start, days.end)})
+    return train[wanted] if wanted.sum() >= LEAST_ROWS else train
 
 
-def _departures(use_case: UseCase, frame: pd.DataFrame, season: pd.DataFrame) -> pd.DataFrame:
-    """Each numeric feature less its entity's own mean in the season; of an entity not seen there, less the mean of all.
+def _departures(
+    use_case: UseCase, model: Any, reference: pd.DataFrame, current: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Each numeric input of the model less its entity's own mean in the reference; of an entity hardly seen there,
+    less the mean of all.
 
     Entities differ far more from each other than one of them differs from its usual self: pooled as they are,
     a warm month at every site is lost among warm and cold sites.
     """
-    columns = [name for name in snapshots.features(use_case, frame) if frame[name].dtype.kind in "iufb"]
-    known = season[columns].astype("float64")
-    means = known.groupby(season[use_case.entity]).mean().reindex(frame[use_case.entity]).fillna(known.mean())
-    return frame[columns].astype("float64") - means.to_numpy()
+    known = _inputs(use_case, model, reference)
+    entities = reference[use_case.entity]
+    means = known.groupby(entities).mean()[entities.value_counts().sort_index() >= LEAST_ENTITY_ROWS]
+
+    def departures(rows: pd.DataFrame, inputs: pd.DataFrame) -> pd.DataFrame:
+        usual = means.reindex(rows[use_case.entity]).fillna(known.mean())
+        return inputs - usual.to_numpy()
+
+    return departures(reference, known), departures(current, _inputs(use_case, model, current))
 
 
-def _thresholds(departures: pd.DataFrame, years: pd.Series) -> dict[str, float]:
-    """The distance that each column has to exceed: the largest that any one year has from the other years.
+def _inputs(use_case: UseCase, model: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    inputs: pd.DataFrame = model[:-1].transform(snapshots.features(use_case, rows))
+    return inputs.select_dtypes(["number", "bool"]).astype("float64")
 
-    A month of weather is never like the mean of all years. Evidently's fixed 0.1 would call most months drift.
-    Columns without at least `LEAST_YEARS` to learn from are left out, and keep the fixed one.
+
+def _periods(use_case: UseCase, rows: pd.DataFrame) -> pd.Series:
+    """Which of the spans that a window is like each row is of: a year's season, or so many days."""
+    days = pd.to_datetime(rows[use_case.day_column])
+    return days.dt.year if use_case.is_seasonal else (days.max() - days).dt.days // use_case.drift_days
+
+
+def _thresholds(departures: pd.DataFrame, periods: pd.Series) -> dict[str, float]:
+    """The distance that each column has to exceed: the largest that any one period has from the others.
+
+    A month of weather, or of a market, is never like the mean of all. Evidently's fixed 0.1 would call most months
+    drift. Columns without at least `LEAST_PERIODS` to learn from are left out, and keep the fixed one.
     """
+    if len(departures) > MOST_PERIOD_ROWS:
+        departures = departures.sample(MOST_PERIOD_ROWS, random_state=0)
+        periods = periods.loc[departures.index]
     found = {}
     for name in departures.columns:
         apart = [
             wasserstein_distance(here, others) / max(float(others.std(ddof=0)), 0.001)
-            for year in sorted(years.unique())
-            if len(here := departures.loc[years == year, name].dropna()) >= LEAST_ROWS
-            and len(others := departures.loc[years != year, name].dropna()) >= LEAST_ROWS
+            for period in sorted(periods.unique())
+            if len(here := departures.loc[periods == period, name].dropna()) >= LEAST_ROWS
+            and len(others := departures.loc[periods != period, name].dropna()) >= LEAST_ROWS
         ]
-        if len(apart) >= LEAST_YEARS:
+        if len(apart) >= LEAST_PERIODS:
             found[name] = max(FIXED_THRESHOLD, *apart)
     return found
 

@@ -14,19 +14,23 @@ from pipelines.spec import Gate, UseCase
 
 Metrics = dict[str, float]
 LEAST_COMPARABLE_ROWS = 100
+MOST_ENTITIES = 50
+"""Entities that are measured one by one, those with the most rows: a report of thousands is read by nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics over all rows and by entity; rows counted alike."""
+    """Metrics over all rows and by entity, of at most `MOST_ENTITIES` of the `entities` that there are."""
 
     overall: Metrics
     by_entity: dict[str, Metrics]
+    entities: int
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; what is undefined (such as the NSE of a constant) is None."""
         return {
             "overall": _plain(self.overall),
+            "entities": self.entities,
             "by_entity": {entity: _plain(metrics) for entity, metrics in self.by_entity.items()},
         }
 
@@ -35,21 +39,26 @@ def _plain(metrics: Metrics) -> dict[str, float | None]:
     return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
 
+def overall(use_case: UseCase, frame: pd.DataFrame, forecast: pd.DataFrame) -> Metrics:
+    """Metrics of forecasts, a row a row of `frame`, and how many there are."""
+    metrics: Metrics = registry.part(use_case, "model").metrics(frame, forecast)
+    return {**metrics, "rows": float(len(frame))}
+
+
 def measure(use_case: UseCase, frame: pd.DataFrame, forecast: pd.DataFrame) -> Evaluation:
-    """Metrics of forecasts, a row a row of `frame`."""
-    metrics = registry.part(use_case, "model").metrics
+    """Metrics of forecasts, a row a row of `frame`, over all and by entity."""
+    rows = frame.groupby(use_case.entity).indices
+    # Of as many rows the first by name, so that all sides of a report have the same ones
+    most = sorted(sorted(rows), key=lambda entity: len(rows[entity]), reverse=True)[:MOST_ENTITIES]
+    by_entity = {
+        str(entity): overall(use_case, frame.iloc[rows[entity]], forecast.iloc[rows[entity]]) for entity in sorted(most)
+    }
+    return Evaluation(overall(use_case, frame, forecast), by_entity, len(rows))
 
-    def of(rows: pd.Series | slice) -> Metrics:
-        part = frame[rows]
-        return {**metrics(part, forecast[rows]), "rows": float(len(part))}
 
-    entities = sorted(frame[use_case.entity].unique())
-    return Evaluation(of(slice(None)), {str(entity): of(frame[use_case.entity] == entity) for entity in entities})
-
-
-def measure_baselines(use_case: UseCase, frame: pd.DataFrame) -> dict[str, Evaluation]:
-    """Metrics of the forecasts that need no model."""
-    forecasts = registry.part(use_case, "model").baselines(frame)
+def measure_baselines(use_case: UseCase, frame: pd.DataFrame, train: pd.DataFrame) -> dict[str, Evaluation]:
+    """Metrics of the forecasts that need no model, and at most know the shares of the training part."""
+    forecasts = registry.part(use_case, "model").baselines(frame, train)
     return {name: measure(use_case, frame, forecast) for name, forecast in forecasts.items()}
 
 
@@ -110,21 +119,22 @@ def judge(
     return Verdict(all(clause.passed for clause in clauses), tuple(clauses))
 
 
-def importances(use_case: UseCase, model: Any, frame: pd.DataFrame, rows: int = 1500, seed: int = 0) -> pd.Series:
-    """By how much shuffling a feature raises the error of the first output (RMSE, in its unit), largest first.
+def importances(use_case: UseCase, model: Any, frame: pd.DataFrame, rows: int = 5000, seed: int = 0) -> pd.Series:
+    """By how much shuffling a feature worsens the gate's metric, largest first.
 
     Permutation importance (Breiman 2001), on a seeded sample of the hold-out.
     """
     generator = np.random.default_rng(seed)
     sample = frame.sample(min(rows, len(frame)), random_state=seed)
-    inputs, target = features(use_case, sample), sample[use_case.target].to_numpy(dtype="float64")
+    inputs = features(use_case, sample)
+    sign = 1 if use_case.gate.higher_is_better else -1
 
-    def error(values: pd.DataFrame) -> float:
-        return float(np.sqrt(np.mean((model.predict(values).iloc[:, 0].to_numpy() - target) ** 2)))
+    def goodness(values: pd.DataFrame) -> float:
+        return sign * overall(use_case, sample, model.predict(values))[use_case.gate.metric]
 
-    plain = error(inputs)
-    raised = {
-        name: error(inputs.assign(**{name: generator.permutation(inputs[name].to_numpy())})) - plain
+    plain = goodness(inputs)
+    lost = {
+        name: plain - goodness(inputs.assign(**{name: generator.permutation(inputs[name].to_numpy())}))
         for name in inputs.columns
     }
-    return pd.Series(raised).sort_values(ascending=False)
+    return pd.Series(lost).sort_values(ascending=False)

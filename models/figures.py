@@ -21,20 +21,23 @@ def draw(use_case: UseCase, model: Any, holdout: pd.DataFrame, forecast: pd.Data
     for name, figure in registry.part(use_case, "model").figures(holdout, forecast).items():
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
-    raised = importances(use_case, model, holdout)
+    lost = importances(use_case, model, holdout)
+    metric = use_case.gate.metric
     paths.append(folder / "importances.csv")
-    raised.rename("rmse_increase").rename_axis("feature").to_csv(paths[-1])
+    lost.rename(f"{metric}_lost").rename_axis("feature").to_csv(paths[-1])
     paths.append(folder / "importances.png")
-    _bars(raised.head(15)).savefig(paths[-1], dpi=110, bbox_inches="tight")
+    _bars(lost.head(15), f"how much of {metric} is lost when the feature is shuffled").savefig(
+        paths[-1], dpi=110, bbox_inches="tight"
+    )
     return paths
 
 
-def _bars(values: pd.Series) -> Any:
+def _bars(values: pd.Series, title: str) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5))
     axes = figure.subplots()
     axes.barh(list(values.index)[::-1], values.to_numpy()[::-1], color="#2a6f97")
-    axes.set_xlabel("rise of the RMSE when the feature is shuffled")
+    axes.set_xlabel(title)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

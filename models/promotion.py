@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import polars as pl
 
 from models import snapshot as snapshots
 from models import tracking
@@ -18,6 +18,7 @@ from models.serving.package import build_bento
 from models.serving.smoke import smoke_test
 from models.snapshot import Snapshot
 from pipelines import database, registry
+from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 
@@ -40,11 +41,12 @@ def package(
     """
     settings = settings or get_settings()
     snapshot = Snapshot.from_dict(training["snapshot"])
-    _, holdout = snapshots.split(snapshot, use_case, snapshots.read(use_case, snapshot, settings))
+    typed = snapshots.read_typed(use_case, snapshot, settings)
+    _, holdout = snapshots.split(snapshot, use_case, snapshots.to_pandas(typed))
     rows = snapshots.features(use_case, holdout.sample(min(SMOKE_ROWS, len(holdout)), random_state=0))
     model_file = download_model(settings, selected["model_uri"])
     sha256 = file_sha256(model_file)
-    card = _card(use_case, selected, rows, sha256)
+    card = _card(use_case, selected, {name: typed.schema[name] for name in rows}, sha256)
     tag = build_bento(use_case, model_file, card, settings=settings)
     model = pickle.loads(model_file.read_bytes())  # noqa: S301 - just downloaded from our own registry
     smoke_test(tag, rows, model.predict(rows), settings=settings)
@@ -62,7 +64,7 @@ def download_model(settings: Settings, model_uri: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(model_uri)) / "model.pkl"
 
 
-def _card(use_case: UseCase, selected: dict[str, Any], rows: pd.DataFrame, sha256: str) -> ServingCard:
+def _card(use_case: UseCase, selected: dict[str, Any], types: dict[str, pl.DataType], sha256: str) -> ServingCard:
     return ServingCard(
         use_case=use_case.slug,
         version=selected["version"],
@@ -71,8 +73,8 @@ def _card(use_case: UseCase, selected: dict[str, Any], rows: pd.DataFrame, sha25
         day=use_case.day_column,
         feature_table=use_case.feature_table,
         features=tuple(
-            Feature(name=name, type=_type(dtype), nullable=name not in use_case.required_features)
-            for name, dtype in rows.dtypes.items()
+            Feature(name=name, type=_type(name, dtype), nullable=name not in use_case.required_features)
+            for name, dtype in types.items()
         ),
         outputs=registry.part(use_case, "model").OUTPUTS,
         title=use_case.title,
@@ -82,9 +84,18 @@ def _card(use_case: UseCase, selected: dict[str, Any], rows: pd.DataFrame, sha25
     )
 
 
-def _type(dtype: Any) -> Any:
-    kinds = {"f": "float", "i": "int", "u": "int", "b": "bool"}
-    return kinds.get(dtype.kind, "string")
+def _type(name: str, dtype: pl.DataType) -> Any:
+    if dtype.is_float():
+        return "float"
+    if dtype.is_integer():
+        return "int"
+    found = {pl.Boolean: "bool", pl.String: "string"}.get(dtype.base_type())
+    if found is None:
+        raise ModelError(
+            f"The feature {name} is {dtype}, which no request can carry; make it a number, a truth value or a text, "
+            "or name it among the notes of the spec."
+        )
+    return found
 
 
 def promote(

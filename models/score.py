@@ -7,12 +7,13 @@ import pickle
 from typing import Any
 
 import pandas as pd
+import polars as pl
 from psycopg2.extras import execute_values
 
-from models import tracking
+from models import labels, tracking
 from models.promotion import download_model
 from models.serving.card import file_sha256
-from models.snapshot import features
+from models.snapshot import features, to_pandas
 from pipelines import database, ledger, registry
 from pipelines.errors import ModelError, NotFoundError
 from pipelines.settings import Settings, get_settings
@@ -42,7 +43,7 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
     """Predicts each row of the window's features and keeps the answers in `serving.predictions`.
 
     Scoring a window again with the same champion replaces its answers. Labels that have come in since are
-    filled in for all earlier predictions.
+    filled in for earlier predictions.
 
     Returns:
         `predictions`, `matured` (rows) and `model_version`.
@@ -58,15 +59,19 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
             url,
             f"select * from {use_case.feature_table} where {use_case.day_column} "
             f"between '{window.start}' and '{window.end}' order by 1, 2",
-        ).to_pandas()
-        rows = _rows(use_case, frame, model.predict(features(use_case, frame)), version) if len(frame) else []
-        matured = _store(url, use_case, rows)
+        )
+        rows = _rows(use_case, model, to_pandas(frame), version) if frame.height else []
+        _store(url, rows)
+        is_boolean = frame.schema[use_case.target] == pl.Boolean
+        matured, through = labels.fill(url, use_case, window, is_boolean=is_boolean)
         report.state = "loaded" if rows else "missing"
         report.counts = {"accepted": len(rows), "updated": matured}
+        report.detail = {"labels_through": through}
     return {"predictions": len(rows), "matured": matured, "model_version": version}
 
 
-def _rows(use_case: UseCase, frame: pd.DataFrame, outputs: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
+def _rows(use_case: UseCase, model: Any, frame: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
+    outputs = model.predict(features(use_case, frame))
     known = outputs.notna().all(axis=1)
     keys = frame.loc[known, [use_case.entity, use_case.day_column]].itertuples(index=False)
     answers = outputs[known].to_dict("records")
@@ -76,7 +81,7 @@ def _rows(use_case: UseCase, frame: pd.DataFrame, outputs: pd.DataFrame, version
     ]
 
 
-def _store(url: str, use_case: UseCase, rows: list[tuple[Any, ...]]) -> int:
+def _store(url: str, rows: list[tuple[Any, ...]]) -> None:
     with database.connect(url) as connection, connection.cursor() as cursor:
         execute_values(
             cursor,
@@ -84,16 +89,8 @@ def _store(url: str, use_case: UseCase, rows: list[tuple[Any, ...]]) -> int:
                values %s on conflict (use_case, channel, entity, day, model_version) do update
                set outputs = excluded.outputs, predicted_at = now() where present.outputs <> excluded.outputs""",
             rows,
+            page_size=1000,
         )
-        cursor.execute(
-            f"""update serving.predictions as predictions set actual = labels.{use_case.target}
-                from {use_case.feature_table} as labels
-                where predictions.use_case = %s and predictions.entity = labels.{use_case.entity}::text
-                and predictions.day = labels.{use_case.day_column}
-                and predictions.actual is distinct from labels.{use_case.target}""",
-            (use_case.slug,),
-        )
-        return int(cursor.rowcount)
 
 
 def latest(url: str, use_case: UseCase, limit: int = 20) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,14 +42,15 @@ def select(
     settings = settings or get_settings()
     if not trained:
         raise ModelError(f"No candidate of {use_case.slug} was trained; see the failed tasks of this run.")
-    best = max(trained, key=lambda item: item["score"])
+    # An undefined score loses to every other
+    best = max(trained, key=lambda item: item["score"] if math.isfinite(item["score"]) else -math.inf)
     snapshot = Snapshot.from_dict(training["snapshot"])
-    _, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
+    train, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
     tracking.client(settings)
     model = mlflow.sklearn.load_model(best["model_uri"])
     forecast = model.predict(features(use_case, holdout))
     evaluation = evaluate.measure(use_case, holdout, forecast)
-    baselines = evaluate.measure_baselines(use_case, holdout)
+    baselines = evaluate.measure_baselines(use_case, holdout, train)
     versus = _versus_champion(use_case, settings, holdout, forecast)
     verdict = evaluate.judge(use_case.gate, evaluation.overall, baselines[use_case.gate.must_beat].overall, versus)
     report = {
@@ -100,7 +103,11 @@ def _log(
     import mlflow
 
     metric = use_case.gate.metric
-    by_entity = {f"{metric}/{entity}": metrics[metric] for entity, metrics in evaluation.by_entity.items()}
+    # MLflow takes no other signs in a name
+    by_entity = {
+        f"{metric}/{re.sub(r'[^-.:/ A-Za-z0-9_]', '_', entity)}": metrics[metric]
+        for entity, metrics in evaluation.by_entity.items()
+    }
     baselines = {f"{name}/{metric}": found["overall"][metric] for name, found in report["baselines"].items()}
     mlflow.log_metrics(tracking.finite({**evaluation.overall, **by_entity, **baselines}))
     mlflow.log_dict(report, EVALUATION_FILE)
@@ -121,14 +128,19 @@ def _versus_champion(
         return None
     model, _ = load_champion(use_case, settings)
     rows = holdout[unseen]
-    theirs = evaluate.measure(use_case, rows, model.predict(features(use_case, rows)))
-    return evaluate.measure(use_case, rows, forecast[unseen]).overall, theirs.overall
+    theirs = evaluate.overall(use_case, rows, model.predict(features(use_case, rows)))
+    return evaluate.overall(use_case, rows, forecast[unseen]), theirs
 
 
 def _unseen_by(champions: Snapshot, use_case: UseCase, settings: Settings, holdout: pd.DataFrame) -> pd.Series:
-    """Rows from the champion's own cut-off on, and those of entities that it was not trained on at all."""
-    entities = read(use_case, champions, settings)[use_case.entity].unique()
+    """Rows from the champion's own cut-off on, and those of entities that it was not trained on at all.
+
+    All of its training labels were known before that cut-off, however far ahead a label looks.
+    """
     after = pd.to_datetime(holdout[use_case.day_column]) >= pd.Timestamp(champions.cutoff)
+    if after.all():
+        return after
+    entities = read(use_case, champions, settings)[use_case.entity].unique()
     return after | ~holdout[use_case.entity].isin(entities)
 
 

@@ -25,7 +25,8 @@ _TAG = "snapshot."
 class Snapshot:
     """Which rows a training used. Small enough to pass between tasks; the rows themselves stay in the lake.
 
-    Rows before `cutoff` less the gap are trained on, rows from `cutoff` on are the hold-out.
+    Rows before `cutoff` less the gap are trained on where their label was known before it; rows from `cutoff` on are
+    the hold-out.
     """
 
     use_case: str
@@ -67,7 +68,7 @@ class Extent:
 
     `cutoff` is the first day of the hold-out. Without one it is `customary_cutoff`, or `holdout_days` before the last
     day, where that leaves enough on both sides; else it parts the rows three to one. `until` is the last day that may
-    be used, by default the newest; `entities` are those to train on and to measure with, by default all.
+    be used, by labels too, by default the newest; `entities` are those to train on and to measure with, by default all.
     """
 
     cutoff: date | None = None
@@ -105,7 +106,7 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> 
         gap_days=use_case.gap_days,
         scope="all" if extent.entities is None else "some",
     )
-    train, holdout = split(snapshot, use_case, frame.to_pandas())
+    train, holdout = split(snapshot, use_case, to_pandas(frame))
     if min(len(train), len(holdout)) < LEAST_ROWS:
         raise TooFewRowsError(
             f"The cut-off {cutoff} leaves {len(train)} rows to train on and {len(holdout)} to measure with; each side "
@@ -120,11 +121,24 @@ def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent) -> pl.Da
     # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
     frame = frame.sort(use_case.day_column, use_case.entity)
     if extent.until is not None:
-        frame = frame.filter(pl.col(use_case.day_column) <= extent.until)
+        frame = frame.filter(_known_day(use_case) <= extent.until)
     if extent.entities is not None:
         frame = frame.filter(pl.col(use_case.entity).is_in(list(extent.entities)))
-    usable = registry.part(use_case, "model").usable(frame.to_pandas())
+    usable = registry.part(use_case, "model").usable(to_pandas(frame))
     return frame.filter(pl.Series(usable.to_numpy()))
+
+
+def _known_day(use_case: UseCase) -> pl.Expr:
+    """The day on which a row's label was known: that of `label_day_column`, or the next one."""
+    if use_case.label_day_column is not None:
+        return pl.col(use_case.label_day_column)
+    return pl.col(use_case.day_column) + pl.duration(days=1)
+
+
+def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
+    """For scikit-learn: truth values that may be null become floats, and not objects."""
+    booleans = [column.name for column in frame.iter_columns() if column.dtype == pl.Boolean and column.has_nulls()]
+    return frame.with_columns(pl.col(booleans).cast(pl.Float64)).to_pandas()
 
 
 def _default_cutoff(days: pl.Series, use_case: UseCase, customary: date | None) -> date:
@@ -140,12 +154,33 @@ def _default_cutoff(days: pl.Series, use_case: UseCase, customary: date | None) 
 
 
 def _hash(frame: pl.DataFrame) -> str:
-    """A hash of the values that does not depend on how a file lays them out."""
-    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+    """A hash of the names, types and values that does not depend on how a file or the memory lays them out."""
+    digest = hashlib.sha256()
+    for column in frame.iter_columns():
+        digest.update(f"{column.name} {column.dtype} {column.len()}\n".encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        if column.dtype == pl.String:
+            column = column.fill_null("")
+            digest.update(column.str.len_bytes().to_numpy().tobytes())
+            digest.update((column.str.join().item() or "").encode())
+        else:
+            # Days and times as the numbers that they are stored as; what lies beneath a null is undefined
+            numbers = column.to_physical()
+            digest.update(numbers.fill_null(False if numbers.dtype == pl.Boolean else 0).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read(use_case: UseCase, snapshot: Snapshot, settings: Settings) -> pd.DataFrame:
     """The snapshot's rows, in the order of time.
+
+    Raises:
+        ModelError: the rows in the lake are not those that the snapshot names.
+    """
+    return to_pandas(read_typed(use_case, snapshot, settings))
+
+
+def read_typed(use_case: UseCase, snapshot: Snapshot, settings: Settings) -> pl.DataFrame:
+    """As `read`, with the types of the feature table.
 
     Raises:
         ModelError: the rows in the lake are not those that the snapshot names.
@@ -156,7 +191,7 @@ def read(use_case: UseCase, snapshot: Snapshot, settings: Settings) -> pd.DataFr
         raise ModelError(
             f"Training snapshot {snapshot.version} of {use_case.slug} has changed since it was taken; take a new one."
         )
-    return frame.to_pandas()
+    return frame
 
 
 def registered_versions(use_case: UseCase, settings: Settings) -> set[int]:
@@ -173,10 +208,18 @@ def registered_versions(use_case: UseCase, settings: Settings) -> set[int]:
 
 
 def split(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows to train on and the hold-out. The gap keeps every label of the former before the cut-off."""
+    """The rows to train on, whose labels were all known before the cut-off, and the hold-out."""
     days = pd.to_datetime(frame[use_case.day_column])
     cutoff = pd.Timestamp(snapshot.cutoff)
-    return frame[days < cutoff - pd.Timedelta(days=snapshot.gap_days)], frame[days >= cutoff]
+    before = (days < cutoff - pd.Timedelta(days=snapshot.gap_days)) & (known_days(use_case, frame) < cutoff)
+    return frame[before], frame[days >= cutoff]
+
+
+def known_days(use_case: UseCase, frame: pd.DataFrame) -> pd.Series:
+    """The day on which each row's label was known: that of `label_day_column`, or the next one."""
+    if use_case.label_day_column is not None:
+        return pd.to_datetime(frame[use_case.label_day_column])
+    return pd.to_datetime(frame[use_case.day_column]) + pd.Timedelta(days=1)
 
 
 def features(use_case: UseCase, frame: pd.DataFrame) -> pd.DataFrame:

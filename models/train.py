@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from models import evaluate, tracking
-from models.snapshot import EVERYTHING, Extent, Snapshot, features, read, split, take
+from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
 from pipelines import registry
 from pipelines.lake_tables import snapshot_path
 from pipelines.ledger import code_version
@@ -54,6 +54,9 @@ def train_candidate(
 ) -> dict[str, Any]:
     """Fits one candidate, measures it on the hold-out and logs both as a child run.
 
+    The step `forecast` of its pipeline is told of each row the day and the day on which the label was known, so that it
+    can hold out blocks of time.
+
     Returns:
         `name`, `run_id`, `model_uri` and `score`, which is from blocks of time held out of the training part; higher is
         better.
@@ -76,15 +79,26 @@ def train_candidate(
         name_of = f"{use_case.slug}@{snapshot.version}"
         dataset = from_pandas(train.head(5), source=source, name=name_of, digest=snapshot.sha256[:32])
         mlflow.log_input(dataset, context="training")
-        mlflow.log_params({key: value for key, value in model.get_params().items() if _is_plain(value)})
+        _log_params(model)
         started = time.perf_counter()
-        model.fit(features(use_case, train), train[use_case.target])
+        when = {"forecast__days": train[use_case.day_column], "forecast__known": known_days(use_case, train)}
+        model.fit(features(use_case, train), train[use_case.target], **when)
         mlflow.log_metric("fit_seconds", time.perf_counter() - started)
         score = registry.part(use_case, "model").selection_score(model)
-        evaluation = evaluate.measure(use_case, holdout, model.predict(features(use_case, holdout)))
-        mlflow.log_metrics({"selection_score": score} | tracking.finite(evaluation.overall))
+        metrics = evaluate.overall(use_case, holdout, model.predict(features(use_case, holdout)))
+        mlflow.log_metrics(tracking.finite({"selection_score": score, **metrics}))
         info = _log_model(use_case, model, holdout)
     return {"name": name, "run_id": run.info.run_id, "model_uri": info.model_uri, "score": score}
+
+
+def _log_params(model: Any) -> None:
+    """Logs the plain ones, MLflow's most at a time."""
+    import mlflow
+    from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
+
+    plain = [(key, value) for key, value in model.get_params().items() if _is_plain(value)]
+    for at in range(0, len(plain), MAX_PARAMS_TAGS_PER_BATCH):
+        mlflow.log_params(dict(plain[at : at + MAX_PARAMS_TAGS_PER_BATCH]))
 
 
 def _is_plain(value: object) -> bool:

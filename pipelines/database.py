@@ -57,6 +57,7 @@ create table if not exists serving.predictions (
     predicted_at timestamptz not null default now(),
     primary key (use_case, channel, entity, day, model_version)
 );
+create index if not exists predictions_day on serving.predictions (use_case, day);
 """
 
 

@@ -126,7 +126,8 @@ class UseCase:
     ahead; `label_day_column` is the column with the day on which it was known, where that is not the next day.
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
-    `carries_state` from each day to the next (exponential averages) it reaches all later days.
+    `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
+    `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`).
     """
 
     slug: str
@@ -156,6 +157,7 @@ class UseCase:
     holdout_days: int = 730
     gap_days: int = 1
     drift_days: int = 30
+    is_seasonal: bool = True
     calendar: Calendar = Calendar()
     retention: Retention = Retention()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
-from headwater.console import err, out, print_json, progress, table
+from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
 from pipelines.settings import get_settings
@@ -116,7 +116,9 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
         (entity, *(side["by_entity"][entity][metric] for side in sides.values()), int(found["rows"]))
         for entity, found in ours["by_entity"].items()
     ]
-    out.print(table(f"{metric} by {use_case.entity}", (use_case.entity, *sides, "rows"), entities))
+    most = sorted(entities, key=lambda row: -row[-1])[:SHOWN]
+    of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
+    out.print(table(f"{metric} by {use_case.entity}{of_all}", (use_case.entity, *sides, "rows"), sorted(most)))
     out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
               + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
 

@@ -173,5 +173,6 @@ USE_CASE = UseCase(
     carries_state=True,
     gap_days=5,
     holdout_days=120,
+    is_seasonal=False,
     calendar=Calendar(kind="exchange", exchange="XBOM", added=(*_MUHURAT, *_SATURDAYS)),
 )

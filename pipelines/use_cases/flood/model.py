@@ -16,10 +16,11 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor, VotingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pipelines.blocks import held_out
+from pipelines.estimators import EmptyFiller
 from pipelines.use_cases.flood.metrics import all_metrics, nse
 
 THRESHOLD = "flood_threshold_m3s"
@@ -47,51 +48,42 @@ class SiteScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return frame[[name for name in frame.columns if name != THRESHOLD] + [THRESHOLD]]
 
 
-class EmptyFiller(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Sets columns without any value in the training part to 0; scikit-learn's histograms cannot be made of them.
-
-    A gauge may come without weather, and forecasts may begin after the years that a block of time trains on.
-    """
-
-    def fit(self, features: pd.DataFrame, target: object = None) -> Self:
-        """Remembers which columns are empty."""
-        self.empty_ = [name for name in features.columns if features[name].isna().all()]
-        return self
-
-    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
-        """The same columns, those that were empty in `fit` as 0."""
-        return features.assign(**dict.fromkeys(self.empty_, 0.0))
-
-
 class ConformalForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A regressor and the distribution of its errors, from blocks of time that it was not fitted on.
 
     The errors are those of a blocked cross-validation, kept as quantiles by bin of the forecast (Mondrian
     conformal prediction, Vovk et al. 2005); a forecast's quantiles are the forecast plus the quantiles of its bin.
 
-    Fits on rows in the order of time. Columns: features in terms of the threshold, and last the threshold in m³/s.
+    Columns: features in terms of the threshold, and last the threshold in m³/s.
     """
 
     def __init__(self, regressor: Any) -> None:
         self.regressor = regressor
 
-    def fit(self, features: pd.DataFrame, target: pd.Series) -> Self:
+    def fit(self, features: pd.DataFrame, target: pd.Series, days: pd.Series, known: pd.Series) -> Self:
         """Fits the regressor on all rows, and the error quantiles on blocks of time held out in turn.
 
         Args:
-            features: n rows, in the order of time.
+            features: n rows.
             target: next-day discharge in m³/s.
+            days: the day of each row.
+            known: the day on which its target was known.
+
+        Raises:
+            TooFewRowsError: the days are too few to hold out blocks of them.
         """
         inputs, threshold = features.drop(columns=THRESHOLD), features[THRESHOLD].to_numpy()
         ratio = np.asarray(target, dtype="float64") / threshold
-        held_out = cross_val_predict(clone(self.regressor), inputs, ratio, cv=KFold(BLOCKS))
-        self.held_out_nse_ = nse(ratio, np.maximum(held_out, 0.0))
-        self.edges_ = np.unique(np.quantile(held_out, BIN_EDGES[1:-1]))
-        bins = np.digitize(held_out, self.edges_)
-        every = np.quantile(ratio - held_out, LEVELS)
+        unseen = np.empty(len(ratio))
+        for fitted, held in held_out(days, known, BLOCKS):
+            unseen[held] = clone(self.regressor).fit(inputs.iloc[fitted], ratio[fitted]).predict(inputs.iloc[held])
+        self.held_out_nse_ = nse(ratio, np.maximum(unseen, 0.0))
+        self.edges_ = np.unique(np.quantile(unseen, BIN_EDGES[1:-1]))
+        bins = np.digitize(unseen, self.edges_)
+        every = np.quantile(ratio - unseen, LEVELS)
         self.errors_ = np.array(
             [
-                np.quantile((ratio - held_out)[bins == at], LEVELS) if (bins == at).sum() >= 20 else every
+                np.quantile((ratio - unseen)[bins == at], LEVELS) if (bins == at).sum() >= 20 else every
                 for at in range(len(self.edges_) + 1)
             ]
         )
@@ -163,7 +155,7 @@ def _square(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(value, 0.0) ** 2
 
 
-def baselines(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def baselines(frame: pd.DataFrame, train: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Forecasts that need no model, with the columns `OUTPUTS`: persistence says that tomorrow is as today."""
     today = frame["discharge_m3s"].astype("float64")
     persistence = pd.DataFrame(dict.fromkeys(OUTPUTS[:-1], today))
