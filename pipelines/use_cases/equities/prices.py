@@ -103,11 +103,12 @@ def _of_its_day(rows: pl.DataFrame, day: date) -> pl.DataFrame:
 def with_impossible(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with a fault where prices contradict each other, and without the 0 of no last price."""
     price = {name: pl.col(f"{name}_inr").cast(pl.Float64, strict=False) for name in ("open", "high", "low", "close")}
+    # The exchange gives T0 (settled on the same day) the close of the series EQ, whatever T0 traded at
     outside = [
-        pl.when(~price[name].is_between(price["low"], price["high"])).then(
+        pl.when(~price[name].is_between(price["low"], price["high"]) & is_own).then(
             pl.lit(f"{name}_inr is outside low_inr to high_inr")
         )
-        for name in ("open", "close")
+        for name, is_own in (("open", pl.lit(True)), ("close", pl.col("series").ne_missing("T0")))
     ]
     upside_down = pl.when(price["high"] < price["low"]).then(pl.lit("high_inr is below low_inr"))
     last = pl.col("last_inr")
