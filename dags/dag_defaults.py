@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
 
-from pipelines.errors import ContractError, NotFoundError, SettingsError, TooFewRowsError
+from pipelines.errors import ContractError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError
 from pipelines.schedule import day_of_run
 from pipelines.spec import UseCase
 from pipelines.window import parse_day
@@ -19,8 +19,8 @@ class RetryUnlessPointless(RetryPolicy):
     """Backs off and tries again, except where the same input would fail in the same way."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Fails at once on a broken contract, a wrong setting, a thing that does not exist or too few rows."""
-        if isinstance(exception, ContractError | NotFoundError | SettingsError | TooFewRowsError):
+        """Fails at once on a broken contract, a wrong setting, what does not exist, too few rows, or a changed past."""
+        if isinstance(exception, ContractError | NotFoundError | RecomputeError | SettingsError | TooFewRowsError):
             return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
         return RetryDecision.default()
 

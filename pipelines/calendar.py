@@ -24,15 +24,16 @@ def expected_days(calendar: Calendar, window: Window) -> list[date]:
     Raises:
         SettingsError: the calendar names an exchange that nobody knows, or all days are from before it knows any.
     """
-    if calendar.kind == "exchange":
-        days = _exchange_days(calendar.exchange or "", window)
-    else:
-        days = {window.start + timedelta(days=offset) for offset in range(window.days)}
+    days = _exchange_days(calendar.exchange or "", window) if calendar.kind == "exchange" else _all(window)
     if calendar.kind == "weekdays":
         days = _weekdays(days)
     days -= {date.fromisoformat(day) for day in calendar.removed}
     days |= {day for day in map(date.fromisoformat, calendar.added) if day in window}
     return sorted(days)
+
+
+def _all(window: Window) -> set[date]:
+    return {window.start + timedelta(days=offset) for offset in range(window.days)}
 
 
 def _weekdays(days: set[date]) -> set[date]:
@@ -54,8 +55,8 @@ def _exchange_days(exchange: str, window: Window) -> set[date]:
         logger.warning(
             "The calendar of exchange %s ends with %s: after it, Monday to Friday are expected.", exchange, known.end
         )
-        first = max(window.start, known.end + timedelta(days=1))
-        found |= _weekdays({first + timedelta(days=offset) for offset in range((window.end - first).days + 1)})
+        after = Window(max(window.start, known.end + timedelta(days=1)), window.end)
+        found |= _weekdays(_all(after))
     return {day for day in found if day in window}
 
 

@@ -77,7 +77,9 @@ def test_after_what_an_exchange_has_recorded_weekdays_are_expected_but_for_those
 
 
 def test_a_window_from_before_an_exchange_is_known_says_when_it_begins() -> None:
-    with pytest.raises(SettingsError, match="of exchange XBOM begins with 1997-01-01, and 1990-01-01..1990-01-31 is"):
+    with pytest.raises(
+        SettingsError, match=r"of exchange XBOM begins with 1997-01-01, and 1990-01-01\.\.1990-01-31 is"
+    ):
         days(BOMBAY, Window(date(1990, 1, 1), date(1990, 1, 31)))
 
 
