@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
 
-from pipelines.errors import ContractError, NotFoundError, SettingsError, TooFewRowsError
+from pipelines.errors import ContractError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError
+from pipelines.schedule import day_of_run
 from pipelines.spec import UseCase
 from pipelines.window import parse_day
 
@@ -18,8 +19,8 @@ class RetryUnlessPointless(RetryPolicy):
     """Backs off and tries again, except where the same input would fail in the same way."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Fails at once on a broken contract, a wrong setting, a thing that does not exist or too few rows."""
-        if isinstance(exception, ContractError | NotFoundError | SettingsError | TooFewRowsError):
+        """Fails at once on a broken contract, a wrong setting, what does not exist, too few rows, or a changed past."""
+        if isinstance(exception, ContractError | NotFoundError | RecomputeError | SettingsError | TooFewRowsError):
             return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
         return RetryDecision.default()
 
@@ -40,7 +41,7 @@ DAY_PARAM = Param(
     type=["null", "string"],
     format="date",
     title="Day",
-    description="Day to work on when the run is triggered by hand without a partition; by default, yesterday.",
+    description="Day to work on when the run is triggered by hand without a partition; by default, that of a run of now.",
 )
 
 
@@ -49,14 +50,14 @@ def features_asset(use_case: UseCase) -> Asset:
     return Asset(name=f"{use_case.slug}_features", uri=f"headwater://{use_case.slug}/features")
 
 
-def run_day(partition_key: str | None, params: dict[str, Any]) -> date:
-    """The day of a run: its partition, else the parameter `day`, else yesterday (UTC).
+def run_day(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> date:
+    """The day of a run: its partition, else the parameter `day`, else `lag_days` before today where it is at home.
 
     Raises:
         SettingsError: it is not of the form YYYY-MM-DD.
     """
-    chosen = partition_key or params.get("day")
-    return parse_day(chosen) if chosen else datetime.now(UTC).date() - timedelta(days=1)
+    chosen = partition_key or (params or {}).get("day")
+    return parse_day(chosen) if chosen else day_of_run(use_case, datetime.now(UTC))
 
 
 def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """
 ### Ingest: from the upstreams to published features, a day at a time
 
-Runs daily for the day before (its partition). For each data set: **fetch** the upstream's bytes into landing,
+Runs daily, each run for one day (its partition): that which is the spec's `lag_days` before, on the clock of the
+spec's time zone. For each data set: **fetch** the upstream's bytes into landing,
 **check** them against the contract (bad rows go to quarantine), **load** the good ones into Postgres. Then dbt
-**transform**s the days touched, and publishes the features when their tests have passed.
+**transform**s the days touched, and publishes the features when their tests have passed. On a day without data by the
+spec's calendar (weekends, holidays) every task says `not-expected` and does nothing.
 
 **By hand**: trigger it with a partition key (in the advanced options, a day as YYYY-MM-DD), and the scoring of that day
 follows. With the parameter *day* alone it ingests that day and nothing follows.
@@ -68,7 +70,7 @@ def _step(name: str, slug: str, dataset: str, partition_key: str | None, params:
     from pipelines.window import Window
 
     use_case = get_use_case(slug)
-    day = run_day(partition_key, params or {})
+    day = run_day(use_case, partition_key, params)
     return getattr(steps, name)(use_case, use_case.dataset(dataset), Window(day, day))
 
 
@@ -79,14 +81,15 @@ def transform(slug: str, partition_key: str | None = None, params: dict[str, Any
     from pipelines import steps
     from pipelines.window import Window
 
-    day = run_day(partition_key, params or {})
-    return steps.transform(get_use_case(slug), Window(day, day))
+    use_case = get_use_case(slug)
+    day = run_day(use_case, partition_key, params)
+    return steps.transform(use_case, Window(day, day))
 
 
 def build(use_case: UseCase) -> DAG:
     """The DAG `<slug>__ingest`."""
     timetable = CronPartitionTimetable(
-        use_case.schedule, timezone=use_case.timezone, run_offset=-1, key_format=DAY_FORMAT
+        use_case.schedule, timezone=use_case.timezone, run_offset=-use_case.lag_days, key_format=DAY_FORMAT
     )
     with DAG(**dag_options(use_case, "ingest", __doc__), schedule=timetable, params={"day": DAY_PARAM}) as dag:
         published = transform.override(outlets=[features_asset(use_case)])(use_case.slug)

@@ -5,7 +5,8 @@ Runs when the features of a day have been published (its partition), or by hand.
 each entity in `serving.predictions` and fills in the labels that have matured; **drift** compares the last days'
 features with the champion's training rows of the same season and logs the report to MLflow.
 
-**Needs** a champion: before the first training the run is skipped. Also the features, MLflow and Postgres.
+**Needs** a champion: before the first training the run is skipped, and on days without data by the spec's calendar.
+Also the features, MLflow and Postgres.
 
 **When it fails**, the log says what is missing. Clear it when that is there: the same day gives the same result.
 """
@@ -26,12 +27,17 @@ from pipelines.spec import UseCase
 @task
 def score(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """Predictions of the champion for every entity."""
-    from models import score as scoring
+    from pipelines.calendar import expected_days
     from pipelines.window import Window
 
-    day = run_day(partition_key, params or {})
+    use_case = get_use_case(slug)
+    day = run_day(use_case, partition_key, params)
+    if not expected_days(use_case.calendar, Window(day, day)):
+        raise AirflowSkipException(f"{day} has no data by the calendar of {slug}.")
+    from models import score as scoring  # takes seconds to import
+
     try:
-        return scoring.score(get_use_case(slug), Window(day, day))
+        return scoring.score(use_case, Window(day, day))
     except NotFoundError as error:
         raise AirflowSkipException(str(error)) from error
 
@@ -42,8 +48,9 @@ def drift(slug: str, partition_key: str | None = None, params: dict[str, Any] | 
     from models import drift as drifting
     from pipelines.window import Window
 
-    day = run_day(partition_key, params or {})
-    return drifting.report(get_use_case(slug), Window(day, day))
+    use_case = get_use_case(slug)
+    day = run_day(use_case, partition_key, params)
+    return drifting.report(use_case, Window(day, day))
 
 
 def build(use_case: UseCase) -> DAG:

@@ -10,6 +10,7 @@ from typing import Any
 from headwater.stack.airflow import Airflow
 from pipelines.errors import NotFoundError, StackError
 from pipelines.registry import get_use_case
+from pipelines.schedule import newest_over
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window, parse_day
@@ -33,14 +34,14 @@ def run(report: Report) -> dict[str, Any]:
     use_case = get_use_case("flood")
     control.up(report)
     settings = get_settings()
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    _bring_history(use_case, yesterday - timedelta(days=1), report)
+    newest = newest_over(use_case, datetime.now(UTC))
+    _bring_history(use_case, newest - timedelta(days=1), report)
     with Airflow() as airflow:
         airflow.wait_for_dags({use_case.dag_id(shape) for shape in SHAPES})
         _train(airflow, use_case, report)
-        _ingest_and_score(airflow, use_case, yesterday, report)
-    site = _most_at_risk(use_case, yesterday)
-    answer = ask(use_case, site, str(yesterday))
+        _ingest_and_score(airflow, use_case, newest, report)
+    site = _most_at_risk(use_case, newest)
+    answer = ask(use_case, site, str(newest))
     report(f"the service answered for {site}")
     return {
         "prediction": answer,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from pipelines.errors import SettingsError
+from pipelines.schedule import daily_time, newest_over
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
@@ -81,8 +81,8 @@ def _lacks(state: DayState, version: str | None) -> str | None:
 def spans(planned: Iterable[PlannedDay]) -> list[Window]:
     """The days to run as ranges without a gap, each from one such day to another and of at most `SPAN_DAYS`.
 
-    A loaded day ends a range, for it is not to be run again. A day on which nothing is expected does not: to run it
-    costs a question to the upstream, to end one range and begin the next up to half a minute in Airflow.
+    A loaded day ends a range, for it is not to be run again. A day on which nothing is expected does not: its tasks
+    ask nobody and do nothing, and to end one range and begin the next takes up to half a minute in Airflow.
     """
     found: list[Window] = []
     going_on = False
@@ -98,13 +98,14 @@ def spans(planned: Iterable[PlannedDay]) -> list[Window]:
 
 
 def require_past(use_case: UseCase, window: Window, now: datetime) -> None:
-    """Sees that every day of the window has ended, where the use case's schedule is at home.
+    """Sees that every day of the window is over, where the use case's schedule is at home.
+
+    A day is over when it has ended; for a use case without a lag, already when its run has had its time.
 
     Raises:
-        SettingsError: one has not.
+        SettingsError: one is not.
     """
-    newest = now.astimezone(ZoneInfo(use_case.timezone)).date() - timedelta(days=1)
+    newest = newest_over(use_case, now)
     if window.end > newest:
-        raise SettingsError(
-            f"The day {window.end} has not ended yet in {use_case.timezone}; the last that can be run is {newest}."
-        )
+        due = "has not ended yet" if use_case.lag_days else f"is run at {daily_time(use_case):%H:%M}, which is to come,"
+        raise SettingsError(f"The day {window.end} {due} in {use_case.timezone}; the last that can be run is {newest}.")

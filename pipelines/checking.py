@@ -101,13 +101,13 @@ def _state(
     if not envelope.objects or (not expected and not checked.received):
         return "not-expected", None
     if not checked.received:
-        return "missing", "the answer holds no rows"
+        return ("loaded", None) if dataset.sparse else ("missing", "the answer holds no rows")
     outside = checked.quarantined.get_column("reason").str.contains(OUTSIDE, literal=True).sum()
     if outside == checked.received:
         return "missing", f"all rows are of other days than {window}"
     if checked.accepted.is_empty():
         return "quarantined", f"no row fits the contract: {_main_reason(checked.quarantined)}"
-    if dataset.day_column is None or _holds_own_days(dataset, window, checked):
+    if dataset.day_column is None or dataset.sparse or _holds_own_days(dataset, window, checked):
         return "loaded", None
     # A row of these days may be one whose day is its fault
     refused = checked.quarantined.filter(pl.col("day").is_null() | pl.col("day").is_between(window.start, window.end))
@@ -128,20 +128,27 @@ def _main_reason(quarantined: pl.DataFrame) -> str:
     return str(quarantined.get_column("reason").value_counts().sort("count", "reason", descending=[True, False])[0, 0])
 
 
-def refused_days(dataset: Dataset, checked: Checked) -> dict[str, str]:
-    """The days of which no row was accepted though some came, and the reason for most of these."""
+def refused_days(dataset: Dataset, window: Window, checked: Checked) -> dict[str, str]:
+    """The days of a window of which no row was accepted though some came, and the reason for most of these."""
     if dataset.day_column is None:
         return {}
-    accepted = checked.accepted.get_column(dataset.day_column).unique()
-    refused = checked.quarantined.filter(pl.col("day").is_not_null() & ~pl.col("day").is_in(accepted.to_list()))
+    accepted = checked.accepted.get_column(dataset.day_column).unique().to_list()
+    asked = pl.col("day").is_between(window.start, window.end)
+    refused = checked.quarantined.filter(asked & ~pl.col("day").is_in(accepted))
     return {str(day): _main_reason(rows) for (day,), rows in sorted(refused.group_by("day"))}
 
 
-def days_of(dataset: Dataset, rows: pl.DataFrame) -> list[tuple[date, date]]:
-    """The days that rows are of, as spans of days without a gap."""
+def days_answered(use_case: UseCase, dataset: Dataset, window: Window, applied: Applied) -> list[tuple[date, date]]:
+    """The days that an answer speaks of, as spans of days without a gap: those of its rows.
+
+    A sound answer of a sparse data set speaks of every expected day that it was asked for, since none had to have rows.
+    """
     if dataset.day_column is None:
         return []
-    return spans(rows.get_column(dataset.day_column).unique().sort().to_list())
+    days = set(applied.checked.accepted.get_column(dataset.day_column))
+    if dataset.sparse and applied.state == "loaded":
+        days |= set(expected_days(use_case.calendar, reach(dataset, window)))
+    return spans(sorted(days))
 
 
 def spans(days: Sequence[date]) -> list[tuple[date, date]]:

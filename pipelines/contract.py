@@ -26,6 +26,8 @@ Rule = tuple[pl.Expr, str]
 
 OUTSIDE = "is outside the window"
 """What the reason of a row says whose day was not asked for."""
+DOUBLED = "doubled"
+"""How the reason of a row begins whose key an earlier row has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +155,4 @@ def _with_doubled(dataset: Dataset, typed: pl.DataFrame, reasons: pl.Series) -> 
     if among.hash_rows().n_unique() == among.height:
         return reasons
     again = ~among.select(pl.struct(keys).is_first_distinct()).to_series()
-    return reasons.scatter(good.arg_true().filter(again), f"doubled: {', '.join(keys)} occurs more than once")
+    return reasons.scatter(good.arg_true().filter(again), f"{DOUBLED}: {', '.join(keys)} occurs more than once")

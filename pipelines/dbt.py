@@ -24,8 +24,8 @@ def _export_connection(settings: Settings) -> None:
     os.environ["DBT_ENV_SECRET_PASSWORD"] = dsn["password"]
 
 
-def build(use_case: UseCase, window: Window, settings: Settings) -> list[dict[str, Any]]:
-    """Builds and tests the use case's models for a window.
+def build(use_case: UseCase, window: Window, settings: Settings, aside: str = "") -> list[dict[str, Any]]:
+    """Builds and tests the use case's models for a window; `aside`, in schemas that have this after the slug.
 
     Returns:
         A row a node: name, kind (model, test), state, seconds, rows.
@@ -39,13 +39,14 @@ def build(use_case: UseCase, window: Window, settings: Settings) -> list[dict[st
         ensure_table(settings.require_database(), use_case, dataset)
     _export_connection(settings)
     project = str(PROJECT / "dbt")
-    target = settings.home / "dbt" / use_case.slug
+    name = f"{use_case.slug}{aside}"
+    target = settings.home / "dbt" / name
     arguments = ["--quiet", "--no-send-anonymous-usage-stats", "--log-path", str(target / "logs"), "build",
                  "--project-dir", project, "--profiles-dir", project, "--target-path", str(target),
                  "--select", f"path:models/{use_case.slug}",
-                 "--vars", f"{{start_day: '{window.start}', end_day: '{window.end}'}}"]  # fmt: skip
+                 "--vars", f"{{start_day: '{window.start}', end_day: '{window.end}', aside: '{aside}'}}"]  # fmt: skip
     # One build of a use case at a time: the audit table and the target folder hold one window
-    with database.exclusively(settings.require_database(), f"dbt {use_case.slug}"):
+    with database.exclusively(settings.require_database(), f"dbt {name}"):
         outcome = dbtRunner().invoke(arguments)
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise TransformError(f"dbt could not run {use_case.slug} {window}: {outcome.exception}. See {target / 'logs'}.")

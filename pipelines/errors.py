@@ -37,6 +37,10 @@ class TransformError(HeadwaterError):
     """dbt failed or skipped at least one node."""
 
 
+class RecomputeError(HeadwaterError):
+    """Features computed anew are not those that were published; they have taken their place, so nothing retries it."""
+
+
 class ModelError(HeadwaterError):
     """Training, evaluation, packaging or promotion cannot go on."""
 

@@ -63,7 +63,7 @@ def _forget_peak() -> None:
 
 @contextmanager
 def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) -> Iterator[Entry]:
-    """Runs a step's body and writes its row, also when the body fails (state `failed`, with the sentence)."""
+    """Runs a step's body and writes its row, also when the body fails: state `failed`, the sentence in `detail`."""
     database.ensure_ops(url)
     _forget_peak()
     started, report = time.perf_counter(), Entry()
@@ -71,7 +71,7 @@ def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) 
         yield report
     except Exception as error:
         said = str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
-        report.state, report.detail = "failed", {"error": said}
+        report.state, report.detail = "failed", {**(report.detail or {}), "error": said}
         with suppress(DatabaseError):  # without Postgres there is no ledger, and the body's own error says so
             _write(url, use_case, dataset, step, window, report, time.perf_counter() - started)
         raise

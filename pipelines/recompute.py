@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from pipelines import database
+from pipelines.calendar import expected_days
 from pipelines.raw_tables import raw_table
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -21,25 +22,27 @@ class Due:
     through: int
 
 
-def due(url: str, use_case: UseCase, window: Window) -> Due:
+def due(url: str, use_case: UseCase, window: Window | None = None) -> Due:
     """The spans of a window and of all loads since the last transform that ended well.
 
     So a correction of a day long ago, and one whose own transform failed, is computed by the next transform of
-    whichever window.
+    whichever window. A window in which the calendar has no data has no spans of its own.
     """
     answered = _answered(url, use_case)
     loads = _loads_since(url, use_case, answered)
     through = max((load["ledger_id"] for load in loads), default=answered)
-    corrections = max(dataset.correction_days for dataset in use_case.datasets)
-    wanted = [window.widened(before=corrections), *(touched for load in loads if (touched := _touched(load)))]
+    wanted = [touched for load in loads if (touched := _touched(load))]
+    if window is not None and expected_days(use_case.calendar, window):
+        wanted.append(window.widened(before=max(dataset.correction_days for dataset in use_case.datasets)))
     dated = {dataset.name: dataset.day_column is not None for dataset in use_case.datasets}
     known = history(url, use_case)
     if known is not None:
         if any(not dated[load["dataset"]] and (load["inserted"] or load["updated"]) for load in loads):
             wanted.append(known)  # a row without a day may concern all days
         wanted = [_to_the_end(use_case, span, known) for span in wanted]
-    # One day more before: the label of a day is the next day's value
-    return Due(list(joined(span.widened(before=1, after=use_case.memory_days) for span in wanted)), through)
+    # A label looks ahead, so a changed day reaches the labels of the days before it
+    reached = (span.widened(before=use_case.label_days, after=use_case.memory_days) for span in wanted)
+    return Due(list(joined(reached)), through)
 
 
 def joined(spans: Iterable[Window]) -> Iterator[Window]:
@@ -58,8 +61,8 @@ def joined(spans: Iterable[Window]) -> Iterator[Window]:
 
 
 def _to_the_end(use_case: UseCase, span: Window, known: Window) -> Window:
-    ends_before = span.end.year < known.end.year
-    return span | Window(span.start, known.end) if use_case.yearly_memory and ends_before else span
+    reaches = use_case.carries_state or (use_case.yearly_memory and span.end.year < known.end.year)
+    return Window(span.start, max(span.end, known.end)) if reaches else span
 
 
 def _answered(url: str, use_case: UseCase) -> int:

@@ -24,10 +24,10 @@ def why_stale(landing: Landing, root: Store, dataset: Dataset, envelope: Envelop
 
     It is one if its bytes are those received for an earlier window; and if it has no row of its own days, while rows
     newer than all of its had been received before. Such a copy holds old versions of rows: it may not be believed,
-    though it was received last.
+    though it was received last. Of a sparse data set neither says anything: two days without news are alike.
     """
     day = dataset.day_column
-    if day is None or not envelope.objects:
+    if day is None or dataset.sparse or not envelope.objects:
         return None
     original = _original(landing, dataset, envelope)
     if original is not None:
@@ -41,6 +41,8 @@ def why_stale(landing: Landing, root: Store, dataset: Dataset, envelope: Envelop
 
 def _original(landing: Landing, dataset: Dataset, envelope: Envelope) -> Window | None:
     content = {item.sha256 for item in envelope.objects}
+    if not all(item.bytes for item in envelope.objects):
+        return None  # who says that a file is not there does not pass another off as it
     for days in range(1, BACK_DAYS + 1):
         earlier = landing.newest(dataset, envelope.window.shifted(-days))
         if earlier is not None and content == {item.sha256 for item in earlier.objects}:

@@ -49,6 +49,11 @@ def _is_expected(use_case: UseCase, dataset: Dataset, window: Window) -> bool:
     return dataset.day_column is None or bool(expected_days(use_case.calendar, window))
 
 
+def _is_idle(landing: Landing, dataset: Dataset, window: Window) -> bool:
+    """Whether nothing was expected for a window, and nothing came."""
+    return not _is_expected(landing.use_case, dataset, window) and landing.newest(dataset, window) is None
+
+
 def land(use_case: UseCase, dataset: Dataset, window: Window, received: list[Received], settings: Settings) -> Counts:
     """Keeps answers that were not fetched but brought: files of recorded history."""
     with ledger.entry(settings.require_database(), use_case, dataset.name, "fetch", window) as report:
@@ -72,7 +77,7 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
     url = settings.require_database()
     with ledger.entry(url, use_case, dataset.name, "check", window) as report:
         landing = Landing(settings.lake, use_case)
-        if landing.newest(dataset, window) is None and not _is_expected(use_case, dataset, window):
+        if _is_idle(landing, dataset, window):
             report.state = "not-expected"
             return {"state": report.state}
         envelope = landing.require(dataset, window)
@@ -95,10 +100,11 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
             "content_hash": envelope.content_hash,
         }
         report.state = applied.state
-        report.detail = {"contract": dataset.version, "days": checking.days_of(dataset, checked.accepted)}
+        days = checking.days_answered(use_case, dataset, window, applied)
+        report.detail = {"contract": dataset.version, "days": days}
         if applied.reason:
             report.detail["reason"] = applied.reason
-        if refused := checking.refused_days(dataset, checked):
+        if refused := checking.refused_days(dataset, window, checked):
             report.detail["refused"] = refused
     _warn_of_quarantine(f"{use_case.slug} {dataset.name} {window}", checked)
     return {"state": report.state, **report.counts}
@@ -120,6 +126,9 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
     settings = settings or get_settings()
     url = settings.require_database()
     with ledger.entry(url, use_case, dataset.name, "load", window) as report:
+        if _is_idle(Landing(settings.lake, use_case), dataset, window):
+            report.state = "not-expected"  # what earlier days left in the lake is brought by the next that has data
+            return {"state": report.state}
         read = lake_bulk.reader(settings.lake, use_case, dataset)
         loaded = raw.load(url, use_case, dataset, reach(dataset, window), read)
         counts = asdict(loaded) | {"accepted": loaded.inserted + loaded.updated + loaded.unchanged}
@@ -143,6 +152,9 @@ def transform(use_case: UseCase, window: Window, settings: Settings | None = Non
     url = settings.require_database()
     with ledger.entry(url, use_case, "features", "transform", window) as report:
         due = recompute.due(url, use_case, window)
+        if not due.spans:
+            report.state = "not-expected"
+            return {"state": report.state}
         nodes = [node for span in due.spans for node in dbt.build(use_case, span, settings)]
         report.detail = {"nodes": nodes, "spans": [str(span) for span in due.spans], "through": due.through}
         report.counts = {"accepted": sum(node["rows"] for node in nodes if node["name"] == "features")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from headwater.commands.options import AsJson, Cutoff, FromDay, ToDay, UseCaseNa
 from headwater.console import print_json, progress
 from pipelines.errors import SettingsError
 from pipelines.registry import get_use_case
+from pipelines.schedule import newest_over
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window, parse_day
@@ -105,7 +106,7 @@ def _bring(
     from pipelines import steps
 
     if kind is None or path is None:
-        window = Window(parse_day(use_case.history_start), datetime.now(UTC).date() - timedelta(days=1))
+        window = Window(parse_day(use_case.history_start), newest_over(use_case, datetime.now(UTC)))
         steps.run(use_case, window, on_step=on_step)
         return window, None, None
     files = history.find(use_case, kind, path)

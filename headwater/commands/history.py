@@ -12,6 +12,7 @@ from rich.text import Text
 from headwater.commands.options import AsJson, UseCaseName
 from headwater.console import SHOWN, out, print_json, table, write_rows
 from pipelines.registry import get_dataset, get_use_case
+from pipelines.schedule import newest_over
 from pipelines.settings import get_settings
 from pipelines.window import EVER, Window, parse_day
 
@@ -26,7 +27,9 @@ MARKS = {
 }
 """How a day is drawn in the calendar."""
 Days = Annotated[int, typer.Option(min=1, help="How many days the calendar shows, up to the last.")]
-Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day; by default, yesterday.")]
+Until = Annotated[
+    str | None, typer.Option("--to", metavar="DAY", help="Last day; by default, the newest that is over.")
+]
 Name = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Of one data set.", show_default=False)]
 Last = Annotated[int, typer.Option("--last", min=1, help="How many of the newest entries to list.")]
 AsOf = Annotated[
@@ -59,7 +62,7 @@ def ledger(
     from pipelines import ledger as entries
 
     found, url = get_use_case(use_case), get_settings().require_database()
-    end = parse_day(until) if until else datetime.now(UTC).date() - timedelta(days=1)
+    end = parse_day(until) if until else newest_over(found, datetime.now(UTC))
     states = coverage.day_states(url, found, Window(end - timedelta(days=days - 1), end))
     rows = entries.history(url, found, last, name)
     if name:

@@ -1,4 +1,4 @@
-"""`headwater quarantine` and `rebuild`: rows that broke a contract, and layers made anew."""
+"""`headwater quarantine`, `rebuild` and `recompute`: rows that broke a contract, and layers made anew."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(quarantine)
     app.command()(rebuild)
+    app.command()(recompute)
 
 
 def quarantine(
@@ -83,3 +84,29 @@ def rebuild(use_case: UseCaseName, layer: Layer = "all", as_json: AsJson = False
         return
     lines = [list(one.told().values()) for one in rebuilt]
     out.print(table(f"Made anew: {use_case}", ("layer", "table", "before", "after", "equal"), lines))
+
+
+def recompute(use_case: UseCaseName, as_json: AsJson = False) -> None:
+    """Compute the features of all days anew, and hold them against those that are published: nothing may differ.
+
+    Where something does, the new values are published, and the error says how many rows of which days and columns
+    changed, and where the old values are. Airflow does the same every week.
+
+    Example: headwater recompute flood
+    """
+    from pipelines import recheck
+    from pipelines.errors import RecomputeError
+
+    found, settings = get_use_case(use_case), get_settings()
+    try:
+        with progress(f"computing the features of {use_case} anew", quiet=as_json):
+            result = recheck.run(found, settings)
+    except RecomputeError:
+        if as_json:
+            newest = recheck.newest(settings.require_database(), found) or {}
+            print_json({"equal": False, **newest["detail"]})
+        raise
+    if as_json:
+        print_json({"equal": True, **result})
+        return
+    out.print(f"All {result['rows']} feature rows came out as they were published.")

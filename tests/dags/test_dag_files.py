@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,7 +18,7 @@ from pipelines import errors
 from pipelines.pools import DEFAULT, WAREHOUSE, pools
 from pipelines.registry import use_cases
 from pipelines.settings import PROJECT
-from pipelines.window import Window
+from pipelines.window import Window, parse_day
 
 DAGS = PROJECT / "dags"
 SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"dag_defaults"}
@@ -183,17 +184,79 @@ def test_a_run_whose_id_a_person_chose_goes_first_too(bag: Any) -> None:
     assert weights[0] == weights[1]
 
 
+def _keys(timetable: Any, window: Window) -> list[str]:
+    """The partitions that a backfill of a window runs."""
+    bounds = [datetime.fromisoformat(bound) for bound in backfills.bounds(window).values()]
+    found = timetable.iter_partition_dagrun_infos(earliest=bounds[0], latest=bounds[1])
+    return [info.partition_key for info in found]
+
+
+def _days(window: Window) -> list[str]:
+    return [str(window.start + timedelta(days=offset)) for offset in range(window.days)]
+
+
+@pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York", "Pacific/Auckland"])
 @pytest.mark.parametrize("cron", ["0 0 * * *", "30 9 * * *", "59 23 * * *"])
-def test_the_bounds_of_a_window_give_airflow_its_days_and_no_other(airflow: None, zone: str, cron: str) -> None:
+def test_the_bounds_of_a_window_give_airflow_its_days_and_no_other(
+    airflow: None, zone: str, cron: str, lag: int
+) -> None:
     from airflow.timetables.trigger import CronPartitionTimetable
 
     window = Window.parse("2026-03-01", "2026-04-30")  # the clocks change in between
-    bounds = [datetime.fromisoformat(bound) for bound in backfills.bounds(window).values()]
-    timetable = CronPartitionTimetable(cron, timezone=zone, run_offset=-1, key_format="%Y-%m-%d")
-    found = timetable.iter_partition_dagrun_infos(earliest=bounds[0], latest=bounds[1])
-    days = [str(window.start + timedelta(days=offset)) for offset in range(window.days)]
-    assert [info.partition_key for info in found] == days
+    timetable = CronPartitionTimetable(cron, timezone=zone, run_offset=-lag, key_format="%Y-%m-%d")
+    assert _keys(timetable, window) == _days(window)
+
+
+def _as_the_scheduler_reads_it(dag: Any) -> Any:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    return DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+
+
+def _run_after(timetable: Any, moment: str) -> tuple[str, str]:
+    """Time and partition of the first run after a moment."""
+    from airflow.timetables.base import TimeRestriction
+    from pendulum import parse
+
+    restriction = TimeRestriction(earliest=parse(moment), latest=None, catchup=True)
+    found = timetable.next_dagrun_info_v2(last_dagrun_info=None, restriction=restriction)
+    return f"{found.run_after.in_timezone('UTC'):YYYY-MM-DD HH:mm}", found.partition_key
+
+
+def test_without_a_lag_the_run_of_an_evening_is_of_that_very_day_at_the_place_of_the_schedule(bag: Any) -> None:
+    timetable = _as_the_scheduler_reads_it(bag.dags["equities__ingest"])
+    # 18:30 in Asia/Kolkata is 13:00 in UTC, all the year round
+    assert _run_after(timetable, "2026-03-04T12:59:00Z") == ("2026-03-04 13:00", "2026-03-04")
+    assert _run_after(timetable, "2026-03-04T13:01:00Z") == ("2026-03-05 13:00", "2026-03-05")
+    assert _run_after(timetable, "2026-12-31T20:00:00Z") == ("2027-01-01 13:00", "2027-01-01")
+
+
+def test_with_a_lag_of_a_day_the_run_of_a_morning_is_of_the_day_before(bag: Any) -> None:
+    timetable = _as_the_scheduler_reads_it(bag.dags["flood__ingest"])
+    assert _run_after(timetable, "2026-03-04T08:59:00Z") == ("2026-03-04 09:00", "2026-03-03")
+    assert _run_after(timetable, "2026-03-01T08:59:00Z") == ("2026-03-01 09:00", "2026-02-28")
+
+
+def test_a_backfill_of_a_range_runs_its_days_and_finds_their_runs_again(bag: Any) -> None:
+    window = Window.parse("2026-02-26", "2026-03-03")
+    for case in use_cases().values():
+        timetable = _as_the_scheduler_reads_it(bag.dags[case.dag_id("ingest")])
+        assert _keys(timetable, window) == _days(window)
+        # Airflow's list of runs goes by whole days at the place of the schedule, whoever began a run
+        first, after = (timetable.localize_partition_datetime(datetime.combine(day, time())) for day in
+                        (window.start, window.end + timedelta(days=1)))  # fmt: skip
+        for day in _days(window.widened(before=1, after=1)):
+            by_hand = timetable.resolve_partition_date(day)
+            assert (first <= by_hand < after) == (parse_day(day) in window), (case.slug, day)
+
+
+def test_a_week_of_days_from_monday_on_makes_one_training(bag: Any) -> None:
+    for case in use_cases().values():
+        mapper = _as_the_scheduler_reads_it(bag.dags[case.dag_id("train")]).default_partition_mapper
+        week = Window.parse("2026-03-02", "2026-03-08")
+        assert {mapper.to_downstream(day) for day in _days(week)} == {"2026-03-02"}
+        assert {str(day)[:10] for day in mapper.to_upstream("2026-03-02")} == set(_days(week))
 
 
 def test_the_features_that_the_ingest_publishes_are_what_scoring_and_training_wait_for(bag: Any, defaults: Any) -> None:
@@ -238,11 +301,13 @@ def test_everything_else_backs_off_as_the_task_says(error: type[Exception], defa
     assert defaults.RetryUnlessPointless().evaluate(error("a sentence"), 1, 4).action == RetryAction.DEFAULT
 
 
-def test_the_day_of_a_run_is_its_partition_else_the_parameter_else_yesterday(defaults: Any) -> None:
-    assert defaults.run_day("2026-03-01", {"day": "2026-03-02"}) == date(2026, 3, 1)
-    assert defaults.run_day(None, {"day": "2026-03-02"}) == date(2026, 3, 2)
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    assert defaults.run_day(None, {"day": None}) == defaults.run_day(None, {}) == yesterday
+def test_the_day_of_a_run_is_its_partition_else_the_parameter_else_the_lag_before_today_at_home(defaults: Any) -> None:
+    for case in use_cases().values():
+        assert defaults.run_day(case, "2026-03-01", {"day": "2026-03-02"}) == date(2026, 3, 1)
+        assert defaults.run_day(case, None, {"day": "2026-03-02"}) == date(2026, 3, 2)
+        today = datetime.now(ZoneInfo(case.timezone)).date()
+        for params in ({"day": None}, {}, None):
+            assert defaults.run_day(case, None, params) == today - timedelta(days=case.lag_days)
 
 
 def test_parsing_all_files_is_quick_imports_nothing_heavy_and_asks_nobody(

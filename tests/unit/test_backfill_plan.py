@@ -14,7 +14,7 @@ from pipelines.errors import SettingsError
 from pipelines.registry import get_use_case
 from pipelines.window import Window
 
-FLOOD = get_use_case("flood")
+FLOOD, EQUITIES = get_use_case("flood"), get_use_case("equities")
 DATED = [dataset for dataset in FLOOD.datasets if dataset.day_column]
 DAY = date(2026, 3, 1)
 ONE = Window(DAY, DAY)
@@ -139,3 +139,16 @@ def test_a_day_that_has_not_ended_at_the_site_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"2026-03-01 has not ended yet in UTC; .* 2026-02-28\."):
         require_past(FLOOD, ONE, evening)
     require_past(replace(FLOOD, timezone="Asia/Kolkata"), ONE, evening)  # there it is the 2nd already
+
+
+def test_without_a_lag_a_day_is_refused_until_its_run_has_had_its_time() -> None:
+    require_past(EQUITIES, ONE, datetime(2026, 3, 1, 13, 0, tzinfo=UTC))
+    with pytest.raises(
+        SettingsError, match=r"2026-03-01 is run at 18:30, which is to come, in Asia/Kolkata; .*02-28\."
+    ):
+        require_past(EQUITIES, ONE, datetime(2026, 3, 1, 12, 59, tzinfo=UTC))
+
+
+def test_a_day_without_news_in_a_sparse_data_set_is_no_reason_to_run() -> None:
+    (found,) = plan(EQUITIES, [stand("prices", "loaded"), stand("actions", "loaded")], ONE)
+    assert found == PlannedDay(DAY, runs=False, reason="loaded")
