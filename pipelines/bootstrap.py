@@ -17,7 +17,6 @@ from pipelines.spec import Dataset, UseCase
 from pipelines.steps import Counts
 from pipelines.window import Window
 
-
 OnStep = Callable[[str, str, Counts], None]
 """Hears of each step that ended: its name, the data set, and what it counted."""
 GAP_DAYS = 31
@@ -95,7 +94,7 @@ def load(
 
 
 def _windows(received: list[Received], span: Window) -> Iterator[tuple[Window, list[Received]]]:
-    """The files in windows without a long gap; those whose context names no day, or all where there are none, at once."""
+    """The files in windows without a long gap; those whose context names no day all at once."""
     untold = [item for item in received if _DAY not in item.context]
     if untold or not received:
         yield span, untold

@@ -128,12 +128,13 @@ def _main_reason(quarantined: pl.DataFrame) -> str:
     return str(quarantined.get_column("reason").value_counts().sort("count", "reason", descending=[True, False])[0, 0])
 
 
-def refused_days(dataset: Dataset, checked: Checked) -> dict[str, str]:
-    """The days of which no row was accepted though some came, and the reason for most of these."""
+def refused_days(dataset: Dataset, window: Window, checked: Checked) -> dict[str, str]:
+    """The days of a window of which no row was accepted though some came, and the reason for most of these."""
     if dataset.day_column is None:
         return {}
-    accepted = checked.accepted.get_column(dataset.day_column).unique()
-    refused = checked.quarantined.filter(pl.col("day").is_not_null() & ~pl.col("day").is_in(accepted.to_list()))
+    accepted = checked.accepted.get_column(dataset.day_column).unique().to_list()
+    asked = pl.col("day").is_between(window.start, window.end)
+    refused = checked.quarantined.filter(asked & ~pl.col("day").is_in(accepted))
     return {str(day): _main_reason(rows) for (day,), rows in sorted(refused.group_by("day"))}
 
 

@@ -104,7 +104,7 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
         report.detail = {"contract": dataset.version, "days": days}
         if applied.reason:
             report.detail["reason"] = applied.reason
-        if refused := checking.refused_days(dataset, checked):
+        if refused := checking.refused_days(dataset, window, checked):
             report.detail["refused"] = refused
     _warn_of_quarantine(f"{use_case.slug} {dataset.name} {window}", checked)
     return {"state": report.state, **report.counts}

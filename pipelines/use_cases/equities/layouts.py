@@ -11,6 +11,8 @@ import polars as pl
 from pipelines.contract import FAULT, ROW, require_fields
 from pipelines.use_cases.equities.tables import LINE, TEXT, Table
 
+LIKELY, SURE = 0.5, 0.8
+"""Share of its fields from which a header is taken for a layout: where the file is known to be one, and where not."""
 Schema = dict[str, pl.DataType]
 
 
@@ -35,7 +37,12 @@ class Layout:
 def layout_of(names: Sequence[str], layouts: Sequence[Layout]) -> Layout | None:
     """The layout that has most of its fields in a header; none where none has half of them."""
     best = max(layouts, key=lambda layout: layout.share(names))
-    return best if best.share(names) >= 0.5 else None
+    return best if best.share(names) >= LIKELY else None
+
+
+def holds(names: Sequence[str], layouts: Sequence[Layout]) -> bool:
+    """Whether a header is of one of these layouts without a doubt, whatever the file's name."""
+    return any(layout.share(names) >= SURE for layout in layouts)
 
 
 def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFrame]:

@@ -1,6 +1,6 @@
 """What a corporate action does to the number of shares, from the exchange's free text.
 
-The texts were typed by people for thirty years, and older ones are cut after 25 characters: `BON 1:2/SPLIT RS.10TORS.2`,
+The texts were typed by people for thirty years, many of them cut after 25 characters: `BON 1:2/SPLIT RS.10TORS.2`,
 `FVSPLT FRM RS 10 TO RS 2`, `Face Value Split (Sub-Division) - From Rs 10/- Per Share To Re 1/- Per Share`. Between a
 word and its numbers only words that belong to them may stand, so that no other clause's numbers are read. Nothing is
 guessed: a split or a bonus without numbers, or with numbers that contradict the word, has its kind and no factor.
@@ -18,7 +18,7 @@ _FILLER = (
 )
 _PER_SHARE = r"[\s/\-]*(?:PER|PR|P)?\s*(?:EQUITY\s*)?(?:SHARES?|SHR?S?)?\s*(?:EACH)?[\s\-]*"
 _FROM_TO = re.compile(rf"{_FILLER}{_RUPEES}{_PER_SHARE}TO\s*{_RUPEES}")
-_RANGE = re.compile(rf"[\s\-:.]*R[SE][\s.]*(\d+(?:\.\d+)?)[\s/]*-\s*R[SE][\s.]*(\d+(?:\.\d+)?)")
+_RANGE = re.compile(r"[\s\-:.]*R[SE][\s.]*(\d+(?:\.\d+)?)[\s/]*-\s*R[SE][\s.]*(\d+(?:\.\d+)?)")
 """As in `SPL RS10-RS2`."""
 
 _SPLIT = re.compile(r"SPLI?T(?!TING|TED)|SP?T(?=\s*\d)|F\.?\s?V\.?\s?S(?:PL)?(?![A-Z])|SUB\s*-?\s*DIV(?:ISION|N)?")

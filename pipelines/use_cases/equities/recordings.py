@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.errors import NotFoundError
 from pipelines.landing import Received
 from pipelines.use_cases.equities import actions, prices
-from pipelines.use_cases.equities.layouts import layout_of
+from pipelines.use_cases.equities.layouts import holds
 from pipelines.use_cases.equities.names import day_in, is_bhavcopy
 from pipelines.use_cases.equities.tables import header_of, members
 
@@ -30,7 +30,7 @@ def bhavcopies(path: Path) -> dict[str, list[Received]]:
 
     def received(file: Path, is_named: bool) -> Iterator[Received]:
         body = file.read_bytes()
-        if is_named or is_bhavcopy(file.name) or layout_of(header_of(body), prices.LAYOUTS):
+        if is_named or is_bhavcopy(file.name) or holds(header_of(body), prices.LAYOUTS):
             day = day_in(file.name)
             yield Received(body, file.name, CSV, {} if day is None else {"day": str(day)})
 
@@ -53,7 +53,7 @@ def notices(path: Path) -> dict[str, list[Received]]:
         elif file.suffix.lower() == ".json":
             if is_named or _is_json_of_actions(body):
                 yield Received(body, file.name, JSON, {})
-        elif is_named or _CLOSURES.fullmatch(file.name) or layout_of(header_of(body), actions.LAYOUTS):
+        elif is_named or _CLOSURES.fullmatch(file.name) or holds(header_of(body), actions.LAYOUTS):
             yield Received(body, file.name, CSV, {})
 
     return {"actions": _below(path, (".csv", ".zip", ".json"), received, "a list of corporate actions")}
@@ -68,7 +68,7 @@ def multipliers(path: Path) -> dict[str, list[Received]]:
 
     def received(file: Path, is_named: bool) -> Iterator[Received]:
         body = file.read_bytes()
-        if is_named or layout_of(header_of(body), (actions.MULTIPLIERS,)):
+        if is_named or holds(header_of(body), (actions.MULTIPLIERS,)):
             yield Received(body, file.name, CSV, {})
 
     return {"actions": _below(path, (".csv",), received, "a list with Symbol, Date and Multiplier")}
@@ -109,4 +109,4 @@ def _is_json_of_actions(body: bytes) -> bool:
         return False
     told = said.get("data") if isinstance(said, dict) else said
     first = told[0] if isinstance(told, list) and told else None
-    return isinstance(first, dict) and layout_of(list(first), actions.LAYOUTS) is not None
+    return isinstance(first, dict) and holds(list(first), actions.LAYOUTS)
