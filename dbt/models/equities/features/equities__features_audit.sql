@@ -82,10 +82,8 @@ rolled as (
         *,
         case when sessions > 20 then stddev_samp(log_return) over (by_session rows 19 preceding) end as volatility_20d,
         case when sessions >= 20 then stddev_pop(close_base) over (by_session rows 19 preceding) end as deviation_20_base,
-        case
-            when count(stochastic_k_14) over (by_session rows 2 preceding) = 3
-                then avg(stochastic_k_14) over (by_session rows 2 preceding)
-        end as stochastic_d_3
+        (stochastic_k_14 + lag(stochastic_k_14, 1) over by_session + lag(stochastic_k_14, 2) over by_session) / 3
+            as stochastic_d_3
     from located
     window by_session as (partition by instrument order by sessions)
 ),

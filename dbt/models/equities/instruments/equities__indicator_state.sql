@@ -11,7 +11,9 @@
 {# What each session hands on to the next, per share of the instrument's first session ("base"): a price times
    `share_factor`, the shares that one of the first session has become. No later action changes that, so what is stored
    never has to be rescaled; divided by its day's share_factor, a value is in INR per share of that day. #}
-{% set unexplained = 1.5 %}
+{# A price of a few paise moves by such factors from one tick to the next, so a jump is also more than a tick (0.05 INR,
+   and less since 2024) #}
+{% set unexplained, tick_inr = 1.5, 0.0501 %}
 
 with days as (
     select
@@ -171,7 +173,9 @@ select
     close_base,
     volume_base,
     coalesce(
-        open_base > {{ unexplained }} * previous_base or previous_base > {{ unexplained }} * open_base, false
+        greatest(open_base, previous_base) > {{ unexplained }} * least(open_base, previous_base)
+        and abs(open_base - previous_base) > {{ tick_inr }} * share_factor,
+        false
     ) as is_unexplained_jump,
     averaged_12 as ema_12,
     averaged_26 as ema_26,

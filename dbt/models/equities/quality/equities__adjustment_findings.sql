@@ -8,7 +8,8 @@ select
     effective_day,
     factor,
     jump,
-    flag as finding
+    flag || coalesce(' (factor ' || round(factor::numeric, 4) || ', jump ' || round(jump::numeric, 4) || ')', '') || ': not applied'
+        as finding
 from {{ ref("equities__adjustments") }}
 where
     flag <> 'not traded yet'
