@@ -211,7 +211,9 @@ def split(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> tuple[p
     """The rows to train on, whose labels were all known before the cut-off, and the hold-out."""
     days = pd.to_datetime(frame[use_case.day_column])
     cutoff = pd.Timestamp(snapshot.cutoff)
-    before = (days < cutoff - pd.Timedelta(days=snapshot.gap_days)) & (known_days(use_case, frame) < cutoff)
+    before = days < cutoff - pd.Timedelta(days=snapshot.gap_days)
+    if use_case.label_day_column is not None:  # else the gap alone sees to it
+        before &= known_days(use_case, frame) < cutoff
     return frame[before], frame[days >= cutoff]
 
 

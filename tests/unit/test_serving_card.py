@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from models.promotion import _type
 from models.serving.app import prediction_app
 from models.serving.card import ServingCard, file_sha256, read_card
 from models.serving.schema import feature_frame, json_outputs, json_rows, request_model
@@ -103,3 +105,17 @@ def test_an_entity_type_of_int_refuses_text():
 
 def test_the_app_is_made_from_the_card_without_a_model():
     assert {route.path for route in prediction_app(CARD).routes} == {"/predict", "/model"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(pl.Float32, "float"), (pl.Int64, "int"), (pl.UInt8, "int"), (pl.Boolean, "bool"), (pl.String, "string")],
+)
+def test_a_feature_s_type_is_that_of_its_column_whatever_is_missing_in_it(dtype, expected):
+    frame = pl.DataFrame({"x": [None, None]}, schema={"x": dtype})
+    assert _type("x", frame.schema["x"]) == expected
+
+
+def test_a_feature_that_no_request_can_carry_is_refused_by_name():
+    with pytest.raises(ModelError, match=r"The feature listed_on is Date, which no request can carry"):
+        _type("listed_on", pl.Date())

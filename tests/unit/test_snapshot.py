@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from models.snapshot import Snapshot, _default_cutoff, _hash, features, split
+from models.snapshot import Snapshot, _default_cutoff, _hash, features, known_days, split, to_pandas
 from pipelines.registry import get_use_case
 
 FLOOD = get_use_case("flood")
@@ -38,6 +38,40 @@ def test_the_gap_of_a_use_case_keeps_the_last_label_of_training_before_the_cutof
     assert train["day"].max() + timedelta(days=1) < date(2020, 1, 7)
 
 
+EQUITIES = get_use_case("equities")
+
+
+@pytest.mark.parametrize("as_stamps", [False, True])
+def test_a_row_whose_label_was_not_known_before_the_cutoff_is_not_trained_on(as_stamps: bool) -> None:
+    day = pd.date_range("2020-02-10", periods=30)
+    # A share that is hardly traded: its fifth session after is further off than the gap
+    frame = pd.DataFrame({"symbol": "A", "day": day, "label_day": day + pd.Timedelta(days=7)})
+    frame.loc[3, "label_day"] = pd.Timestamp("2020-03-02")
+    frame.loc[5, "label_day"] = pd.Timestamp("2020-03-20")
+    frame.loc[7, "label_day"] = pd.NaT
+    if not as_stamps:
+        frame = frame.assign(**{name: [stamp.date() for stamp in frame[name]] for name in ("day", "label_day")})
+    taken = Snapshot("equities", 0, 30, "", "2020-02-10", "2020-03-10", "2020-03-02", EQUITIES.gap_days, "all")
+    train, holdout = split(taken, EQUITIES, frame)
+    assert pd.to_datetime(train["label_day"]).max() < pd.Timestamp("2020-03-02")
+    assert set(range(14)) - set(train.index) == {3, 5, 7}
+    assert len(train) == 11
+    assert pd.to_datetime(holdout["day"]).min() == pd.Timestamp("2020-03-02")
+
+
+def test_without_a_column_for_it_a_label_is_known_on_the_next_day() -> None:
+    frame = pd.DataFrame({"site_id": "a", "day": [date(2020, 2, 28), date(2020, 2, 29)]})
+    assert list(known_days(FLOOD, frame)) == [pd.Timestamp("2020-02-29"), pd.Timestamp("2020-03-01")]
+
+
+def test_truth_values_reach_scikit_learn_as_numbers_where_some_are_missing() -> None:
+    frame = pl.DataFrame({"some": [True, None, False], "all": [True, False, True], "text": ["a", None, "b"]})
+    found = to_pandas(frame)
+    assert [kind.kind for kind in found.dtypes[:2]] == ["f", "b"]
+    assert found["some"].tolist()[::2] == [1.0, 0.0]
+    assert found["some"].isna().tolist() == [False, True, False]
+
+
 def test_days_may_come_as_dates_or_as_timestamps() -> None:
     frame = _frame()
     stamped = frame.assign(day=pd.to_datetime(frame["day"]))
@@ -63,6 +97,25 @@ def test_the_hash_follows_the_values_and_not_the_layout() -> None:
     assert _hash(pieces) == _hash(frame)
     assert _hash(frame.with_columns(value=pl.col("value").fill_null(0.0))) != _hash(frame)
     assert _hash(frame.reverse()) != _hash(frame)
+
+
+def test_the_hash_tells_all_types_nulls_and_texts_apart() -> None:
+    days = [date(2020, 1, 1), None, date(2020, 1, 3)]
+    frame = pl.DataFrame({"day": days, "n": [1, None, 3], "is_up": [True, None, False], "text": ["ab", None, "c"]})
+    # As after a way through a file: what lies beneath a null differs
+    again = pl.concat([frame.filter(pl.col("n") == n) if n else frame.filter(pl.col("n").is_null()) for n in (1, 0, 3)])
+    assert _hash(again) == _hash(frame)
+    others = [
+        frame.with_columns(pl.col("text").fill_null("")),
+        frame.with_columns(pl.Series("text", ["a", None, "bc"])),
+        frame.with_columns(pl.col("is_up").fill_null(False)),
+        frame.with_columns(pl.col("n").fill_null(0)),
+        frame.with_columns(pl.col("n").cast(pl.Float64)),
+        frame.with_columns(pl.col("day").dt.offset_by("1d")),
+        frame.rename({"n": "m"}),
+        frame.head(2),
+    ]
+    assert len({_hash(other) for other in [frame, *others]}) == len(others) + 1
 
 
 def _days(first: date, count: int) -> pl.Series:

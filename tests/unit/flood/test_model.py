@@ -49,6 +49,7 @@ def history(days: int = 240, seed: int = 1, **sizes: float) -> pd.DataFrame:
 
 
 HISTORY = history()
+WHEN = {"forecast__days": HISTORY["day"], "forecast__known": HISTORY["day"] + pd.Timedelta(days=1)}
 # What these tests hold does not depend on the number of trees; their run time does
 FEWER_TREES = {
     "boosting": {"forecast__regressor__regressor__histgradientboostingregressor__max_iter": 60},
@@ -60,7 +61,7 @@ _FITTED: dict[str, Pipeline] = {}
 def fitted(name: str) -> Pipeline:
     if name not in _FITTED:
         unfitted = model.candidates()[name].set_params(**FEWER_TREES.get(name, {}))
-        _FITTED[name] = unfitted.fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"])
+        _FITTED[name] = unfitted.fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"], **WHEN)
     return _FITTED[name]
 
 
@@ -112,7 +113,7 @@ def test_errors_of_the_past_are_covered_as_often_as_promised(candidate: Pipeline
 def test_candidate_beats_persistence_where_rain_tells_of_tomorrow(candidate: Pipeline) -> None:
     later = history(seed=2)
     own = model.metrics(later, candidate.predict(later[FEATURES]))
-    assert own["nse"] > model.metrics(later, model.baselines(later)["persistence"])["nse"]
+    assert own["nse"] > model.metrics(later, model.baselines(later, HISTORY)["persistence"])["nse"]
     assert 0.5 < model.selection_score(candidate) <= 1
 
 
@@ -126,7 +127,7 @@ def test_forecast_grows_with_the_river(candidate: Pipeline) -> None:
 
 def test_model_fitted_on_a_larger_river_says_the_same_in_its_terms() -> None:
     larger = HISTORY.assign(**{name: HISTORY[name] * 8 for name in [*FLOWS, "discharge_next_m3s"]})
-    again = model.candidates()["ridge"].fit(larger[FEATURES], larger["discharge_next_m3s"])
+    again = model.candidates()["ridge"].fit(larger[FEATURES], larger["discharge_next_m3s"], **WHEN)
     expected = fitted("ridge").predict(HISTORY[FEATURES]) * [8, 8, 8, 8, 1]
     np.testing.assert_allclose(again.predict(larger[FEATURES]), expected, rtol=1e-9)
 
@@ -163,7 +164,7 @@ def test_candidate_learns_also_without_weather(name: str, known_from: float) -> 
     rows = HISTORY[FEATURES].copy()
     rows.loc[rows.index[: int(len(rows) * known_from)], ["precip_next_mm", "temp_next_c"]] = np.nan
     unfitted = model.candidates()[name].set_params(**FEWER_TREES.get(name, {}))
-    forecast = unfitted.fit(rows, HISTORY["discharge_next_m3s"]).predict(HISTORY[FEATURES].iloc[:5])
+    forecast = unfitted.fit(rows, HISTORY["discharge_next_m3s"], **WHEN).predict(HISTORY[FEATURES].iloc[:5])
     assert np.isfinite(forecast.to_numpy()).all()
 
 
@@ -199,16 +200,16 @@ def test_pickled_model_says_the_same(candidate: Pipeline) -> None:
 
 
 def test_same_seed_gives_the_same_model() -> None:
-    again = clone(model.candidates(0)["trees"]).fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"])
+    again = clone(model.candidates(0)["trees"]).fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"], **WHEN)
     asked = HISTORY[FEATURES].iloc[:50]
     pd.testing.assert_frame_equal(again.predict(asked), fitted("trees").predict(asked))
-    other = clone(model.candidates(1)["trees"]).fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"])
+    other = clone(model.candidates(1)["trees"]).fit(HISTORY[FEATURES], HISTORY["discharge_next_m3s"], **WHEN)
     assert not other.predict(asked).equals(again.predict(asked))
 
 
 def test_persistence_says_that_tomorrow_is_as_today() -> None:
     frame = pd.DataFrame({"discharge_m3s": [1.0, 5.0, np.nan], THRESHOLD: [2.0, 2.0, 2.0]})
-    persistence = model.baselines(frame)["persistence"]
+    persistence = model.baselines(frame, HISTORY)["persistence"]
     assert list(persistence.columns) == list(OUTPUTS)
     assert persistence["discharge_p90_m3s"].to_list()[:2] == [1.0, 5.0]
     assert persistence["flood_probability"].to_list() == [0.0, 1.0, 0.0]
