@@ -157,7 +157,7 @@ def transform(use_case: UseCase, window: Window, settings: Settings | None = Non
             return {"state": report.state}
         nodes = [node for span in due.spans for node in dbt.build(use_case, span, settings)]
         report.detail = {"nodes": nodes, "spans": [str(span) for span in due.spans], "through": due.through}
-        report.counts = {"accepted": sum(node["rows"] for node in nodes if node["name"] == "features")}
+        report.counts = {"accepted": sum(node["rows"] for node in nodes if node["table"] == use_case.feature_table)}
     return report.counts | {"nodes": len(nodes)}
 
 
