@@ -13,6 +13,7 @@ from pipelines.use_cases.equities.tables import LINE, TEXT, Table
 
 LIKELY, SURE = 0.5, 0.8
 """Share of its fields from which a header is taken for a layout: where the file is known to be one, and where not."""
+_ALONE = {LINE: pl.UInt32(), TEXT: pl.String(), FAULT: pl.String()}
 Schema = dict[str, pl.DataType]
 
 
@@ -63,8 +64,8 @@ def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFr
         if column not in (FAULT, ROW)
     }
     of_another = [
-        pl.when(table.field(name) != value).then(
-            pl.format("{} is {}, not {}", pl.lit(name), table.field(name), pl.lit(value))
+        pl.when(table.field(name).ne_missing(pl.lit(value))).then(
+            pl.format("{} is {}, not {}", pl.lit(name), table.field(name).fill_null("missing"), pl.lit(value))
         )
         for name, value in layout.market
     ]
@@ -85,8 +86,11 @@ def finished(rows: pl.DataFrame, where: str, schema: Schema) -> pl.DataFrame:
 
 
 def refused(table: Table, why: str, schema: Schema, day: str | None = None) -> pl.DataFrame:
-    """The rows of a table of which none can be read, each with its own fault or else this one."""
-    rows = table.rows.select(
+    """The rows of a table of which none can be read, each with its own fault or else this one; the header, alone."""
+    found = table.rows
+    if table.names and found.is_empty():
+        found = pl.DataFrame({LINE: [1], TEXT: [",".join(table.names)], FAULT: [None]}, _ALONE)
+    rows = found.select(
         LINE,
         TEXT,
         pl.coalesce(FAULT, pl.lit(why)).alias(FAULT),
