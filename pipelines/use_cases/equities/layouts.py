@@ -19,13 +19,14 @@ Schema = dict[str, pl.DataType]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The field of each column. Older files did without the `optional` fields.
+    """The field of each column, and the `unread` ones beside them. Older files did without the `optional` fields.
 
     `market` are fields that have one value in every row; a row with another is of another exchange or segment.
     """
 
     name: str
     fields: dict[str, str]
+    unread: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     market: tuple[tuple[str, str], ...] = ()
 
@@ -52,11 +53,18 @@ def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFr
     Raises:
         ContractError: a field is missing, or was renamed.
     """
-    wanted = {name.casefold(): name for name in (*layout.fields.values(), *(name for name, _ in layout.market))}
-    names = [wanted.get(name.casefold(), name) for name in table.names]
-    absent = [name for name in layout.optional if name not in names and not _was_renamed(name, names, wanted)]
-    needed = [name for name in wanted.values() if name not in absent]
-    require_fields(names, needed, f"The {layout.name} file {table.where}")
+    wanted = [*layout.fields.values(), *(name for name, _ in layout.market)]
+    spelled = {name.casefold(): name for name in (*wanted, *layout.unread)}
+    names = [spelled.get(name.casefold(), name) for name in table.names]
+    strangers = [name for name in names if name and name not in spelled.values()]
+    absent = [
+        name
+        for name in layout.optional
+        if name not in names and not difflib.get_close_matches(name, strangers, 1, cutoff=0.6)
+    ]
+    needed = [name for name in wanted if name not in absent]
+    told = [name for name in names if name and name not in layout.unread]
+    require_fields(told, needed, f"The {layout.name} file {table.where}")
     table = replace(table, names=names)
     columns = {
         column: table.field(layout.fields[column]) if layout.fields.get(column) in names else pl.lit(None, kind)
@@ -70,11 +78,6 @@ def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFr
         for name, value in layout.market
     ]
     return table, table.rows.with_columns(pl.coalesce(FAULT, *of_another).alias(FAULT), **columns)
-
-
-def _was_renamed(name: str, names: Sequence[str], wanted: dict[str, str]) -> bool:
-    strangers = [field for field in names if field and field not in wanted.values()]
-    return bool(difflib.get_close_matches(name, strangers, 1, cutoff=0.6))
 
 
 def finished(rows: pl.DataFrame, where: str, schema: Schema) -> pl.DataFrame:

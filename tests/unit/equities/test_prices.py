@@ -341,6 +341,8 @@ def test_a_repeated_row_is_doubled_and_the_first_stays() -> None:
         ("udiff", "TckrSymb", "TckrSymbol"),
         ("udiff", "FinInstrmNm", "FinInstrmName"),
         ("udiff", "Src", "Source"),
+        ("udiff", "ClsPric", "ClosgPric"),
+        ("udiff", "ClsPric", "val"),
         ("delivery", "DELIV_QTY", "DELIVERY_QTY"),
         ("delivery", "TURNOVER_LACS", "TURNOVER_LAKHS"),
     ],
