@@ -54,7 +54,7 @@ def require_fields(present: Iterable[str], needed: Sequence[str], where: str) ->
     for name in needed:
         if name not in known:
             strangers = [field for field in known if field not in needed]
-            close = difflib.get_close_matches(name, strangers, 1, cutoff=0.4)
+            close = strangers if len(strangers) == 1 else difflib.get_close_matches(name, strangers, 1, cutoff=0.4)
             hint = (
                 f"was it renamed to {close[0]!r}?" if close else f"there is: {', '.join(sorted(known)) or 'nothing'}."
             )

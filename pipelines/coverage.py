@@ -114,10 +114,10 @@ def _not_loaded(dataset: Dataset, day: date, newest: dict[str, Any] | None) -> D
     detail, step = newest["detail"] or {}, newest["step"]
     if newest["state"] == "failed":
         return DayState(dataset.name, day, "failed", f"{step}: {detail.get('error', 'no reason was kept')}")
+    if step == "check" and newest["state"] in ("loaded", "quarantined") and str(day) in detail.get("refused", {}):
+        return DayState(dataset.name, day, "quarantined", detail["refused"][str(day)])
     if step == "check" and newest["state"] != "loaded":
         return DayState(dataset.name, day, newest["state"], detail.get("reason"))
-    if step == "check" and str(day) in detail.get("refused", {}):
-        return DayState(dataset.name, day, "quarantined", detail["refused"][str(day)])
     if step == "check" and not any(first <= str(day) <= last for first, last in detail.get("days", [])):
         return DayState(dataset.name, day, "missing", "the answer holds no row of this day")
     return DayState(dataset.name, day, "none", f"not further than {step}")

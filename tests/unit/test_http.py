@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -336,3 +337,70 @@ def test_live_sources_are_asked_at_their_public_address() -> None:
     source = Source(name="usgs", live_url="https://api.example", sandbox_path="/usgs")
     assert Upstream(source, Settings(sources="live")).base == "https://api.example"
     assert Upstream(source, Settings(sources="sandbox", sandbox_url="http://s:1")).base == "http://s:1/usgs"
+
+
+PICKY = Source(
+    name="picky",
+    live_url="",
+    sandbox_path="/picky",
+    headers=(("User-Agent", "Mozilla/5.0"), ("Referer", "https://picky.example/")),
+    pause_s=0.05,
+)
+
+
+def picky(address: str, *, live: bool) -> Upstream:
+    source = replace(PICKY, live_url=address)
+    return Upstream(source, Settings(sources="live" if live else "sandbox", sandbox_url=address, http_attempts=1))
+
+
+def test_headers_of_a_source_go_to_the_live_host_alone(recorders: tuple[Recorder, Recorder]) -> None:
+    own, _ = recorders
+    for live in (True, False):
+        with picky(own.address, live=live) as found:
+            found.get("/items")
+    asked, sandboxed = (headers for _, headers in own.seen)
+    assert (asked["user-agent"], asked["referer"]) == ("Mozilla/5.0", "https://picky.example/")
+    assert sandboxed["user-agent"] == USER_AGENT
+    assert "referer" not in sandboxed
+
+
+def test_requests_to_the_live_host_are_a_pause_apart_and_those_to_the_sandbox_are_not(
+    recorders: tuple[Recorder, Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, _ = recorders
+    waits: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waits.append)
+    for live in (True, False):
+        with picky(own.address, live=live) as found:
+            found.get("/items")
+            found.find("/items")
+    first, second, *sandboxed = waits
+    assert (first, sandboxed) == (0.0, [0.0, 0.0])
+    assert 0.0 <= second <= 0.05
+
+
+def test_what_is_not_there_can_be_looked_for_and_every_other_refusal_stays_one(
+    recorders: tuple[Recorder, Recorder],
+) -> None:
+    own, _ = recorders
+    own.answers = {"/gone": (404, {}, b"nothing"), "/wrong": (400, {}, b"no"), "/robot": (403, {}, b"Access Denied")}
+    with picky(own.address, live=True) as found:
+        assert found.find("/gone") is None
+        here = found.find("/items")
+        assert here is not None
+        assert here.body == b"{}"
+        with pytest.raises(ContractError, match=r"answered 404 at .*/gone: nothing"):
+            found.get("/gone")
+        with pytest.raises(ContractError, match="answered 400"):
+            found.find("/wrong")
+        with pytest.raises(SourceError, match=r"picky answered 403 .*: Access Denied\. It takes us for a robot"):
+            found.find("/robot")
+
+
+def test_cookies_of_a_first_visit_are_sent_with_the_next_request(recorders: tuple[Recorder, Recorder]) -> None:
+    own, _ = recorders
+    own.answers["/"] = (200, {"Set-Cookie": "visit=1; path=/"}, b"")
+    with picky(own.address, live=True) as found:
+        found.get("/")
+        found.get("/items")
+    assert own.seen[1][1]["cookie"] == "visit=1"

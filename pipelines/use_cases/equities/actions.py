@@ -29,10 +29,15 @@ _WEBSITE = {
     "symbol": "symbol", "series": "series", "company": "comp", "isin": "isin", "day": "exDate", "purpose": "subject",
 }  # fmt: skip
 LAYOUTS = (
-    Layout("bundle", _BUNDLE),
-    Layout("download", _DOWNLOAD),
-    Layout("old download", {**_DOWNLOAD, "company": "COMPANY"}),
-    Layout("website", _WEBSITE, optional=("isin",)),
+    Layout("bundle", _BUNDLE, ("RECORD_DT", "BC_STRT_DT", "BC_END_DT", "ND_STRT_DT", "ND_END_DT")),
+    Layout("download", _DOWNLOAD, ("FACE VALUE", "RECORD DATE", "BOOK CLOSURE START DATE", "BOOK CLOSURE END DATE")),
+    Layout("old download", {**_DOWNLOAD, "company": "COMPANY"}, ("INDUSTRY", "RECORD DATE")),
+    Layout(
+        "website",
+        _WEBSITE,
+        ("ind", "faceVal", "recDate", "bcStartDate", "bcEndDate", "ndStartDate", "ndEndDate", "caBroadcastDate"),
+        optional=("isin",),
+    ),
 )
 
 

@@ -13,18 +13,20 @@ from pipelines.use_cases.equities.tables import LINE, TEXT, Table
 
 LIKELY, SURE = 0.5, 0.8
 """Share of its fields from which a header is taken for a layout: where the file is known to be one, and where not."""
+_ALONE = {LINE: pl.UInt32(), TEXT: pl.String(), FAULT: pl.String()}
 Schema = dict[str, pl.DataType]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The field of each column. Older files did without the `optional` fields.
+    """The field of each column, and the `unread` ones beside them. Older files did without the `optional` fields.
 
     `market` are fields that have one value in every row; a row with another is of another exchange or segment.
     """
 
     name: str
     fields: dict[str, str]
+    unread: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     market: tuple[tuple[str, str], ...] = ()
 
@@ -51,11 +53,18 @@ def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFr
     Raises:
         ContractError: a field is missing, or was renamed.
     """
-    wanted = {name.casefold(): name for name in (*layout.fields.values(), *(name for name, _ in layout.market))}
-    names = [wanted.get(name.casefold(), name) for name in table.names]
-    absent = [name for name in layout.optional if name not in names and not _was_renamed(name, names, wanted)]
-    needed = [name for name in wanted.values() if name not in absent]
-    require_fields(names, needed, f"The {layout.name} file {table.where}")
+    wanted = [*layout.fields.values(), *(name for name, _ in layout.market)]
+    spelled = {name.casefold(): name for name in (*wanted, *layout.unread)}
+    names = [spelled.get(name.casefold(), name) for name in table.names]
+    strangers = [name for name in names if name and name not in spelled.values()]
+    absent = [
+        name
+        for name in layout.optional
+        if name not in names and not difflib.get_close_matches(name, strangers, 1, cutoff=0.6)
+    ]
+    needed = [name for name in wanted if name not in absent]
+    told = [name for name in names if name and name not in layout.unread]
+    require_fields(told, needed, f"The {layout.name} file {table.where}")
     table = replace(table, names=names)
     columns = {
         column: table.field(layout.fields[column]) if layout.fields.get(column) in names else pl.lit(None, kind)
@@ -63,17 +72,12 @@ def read(table: Table, layout: Layout, schema: Schema) -> tuple[Table, pl.DataFr
         if column not in (FAULT, ROW)
     }
     of_another = [
-        pl.when(table.field(name) != value).then(
-            pl.format("{} is {}, not {}", pl.lit(name), table.field(name), pl.lit(value))
+        pl.when(table.field(name).ne_missing(pl.lit(value))).then(
+            pl.format("{} is {}, not {}", pl.lit(name), table.field(name).fill_null("missing"), pl.lit(value))
         )
         for name, value in layout.market
     ]
     return table, table.rows.with_columns(pl.coalesce(FAULT, *of_another).alias(FAULT), **columns)
-
-
-def _was_renamed(name: str, names: Sequence[str], wanted: dict[str, str]) -> bool:
-    strangers = [field for field in names if field and field not in wanted.values()]
-    return bool(difflib.get_close_matches(name, strangers, 1, cutoff=0.6))
 
 
 def finished(rows: pl.DataFrame, where: str, schema: Schema) -> pl.DataFrame:
@@ -85,8 +89,11 @@ def finished(rows: pl.DataFrame, where: str, schema: Schema) -> pl.DataFrame:
 
 
 def refused(table: Table, why: str, schema: Schema, day: str | None = None) -> pl.DataFrame:
-    """The rows of a table of which none can be read, each with its own fault or else this one."""
-    rows = table.rows.select(
+    """The rows of a table of which none can be read, each with its own fault or else this one; the header, alone."""
+    found = table.rows
+    if table.names and found.is_empty():
+        found = pl.DataFrame({LINE: [1], TEXT: [",".join(table.names)], FAULT: [None]}, _ALONE)
+    rows = found.select(
         LINE,
         TEXT,
         pl.coalesce(FAULT, pl.lit(why)).alias(FAULT),

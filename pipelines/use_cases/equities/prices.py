@@ -39,6 +39,11 @@ LAYOUTS = (
             "last_inr": "LastPric", "prev_close_inr": "PrvsClsgPric", "volume_shares": "TtlTradgVol",
             "turnover_inr": "TtlTrfVal", "trades": "TtlNbOfTxsExctd",
         },
+        unread=(
+            "BizDt", "FinInstrmTp", "FinInstrmId", "XpryDt", "FininstrmActlXpryDt", "StrkPric", "OptnTp", "UndrlygPric",
+            "SttlmPric", "OpnIntrst", "ChngInOpnIntrst", "SsnId", "NewBrdLotQty", "Rmks", "Rsvd1", "Rsvd2", "Rsvd3",
+            "Rsvd4",
+        ),
         market=(("Src", "NSE"), ("Sgmt", "CM")),
     ),
     Layout(
@@ -50,6 +55,7 @@ LAYOUTS = (
             "volume_shares": "TTL_TRD_QNTY", "turnover_inr": "TURNOVER_LACS", "trades": "NO_OF_TRADES",
             "delivery_shares": "DELIV_QTY",
         },
+        unread=("DELIV_PER",),
     ),
 )  # fmt: skip
 

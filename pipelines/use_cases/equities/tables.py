@@ -73,7 +73,7 @@ def read_table(body: bytes, where: str) -> Table:
     header, rows = _quoted(text) if '"' in text else _plain(text)
     names = _named(header)
     if _says_nothing(header) or (rows.height == 1 and _says_nothing(str(rows[0, TEXT]).split(","))):
-        return Table(where, names, rows.clear().with_columns(pl.lit(None, pl.String).alias(FAULT)))
+        return Table(where, [], pl.DataFrame(schema=_BARE))
     if rows.is_empty() and not text.endswith("\n"):
         return unusable(where, "is cut off in its first line", text)
     return Table(where, names, _with_faults(rows, names, header, where, is_ended=text.endswith("\n")))
@@ -181,15 +181,15 @@ def _cut(rows: pl.DataFrame, why: str) -> pl.DataFrame:
 
 def _is_whole(rows: pl.DataFrame, header: list[str]) -> bool:
     """Whether a last line without its end is as long as the others: they all end alike, and so does it."""
-    if rows.height == 1:
-        return bool(rows[0, _COUNT] == len(header))
     *shapes, last = rows.get_column(TEXT).str.split(",").list.last().map_elements(_shape, pl.String)
+    if not shapes:
+        return bool(rows[0, _COUNT] == len(header)) and last in ("0", "-")
     is_alike = last in shapes and len({*shapes} - {"-"}) <= 1
     return bool(rows[-1, _COUNT] == rows[-2, _COUNT]) and is_alike
 
 
 def _shape(text: str) -> str:
-    """What tells whether a value is whole: its decimals, or its length; a dash is whole."""
+    """What tells whether a value is whole: its decimals, or its length; nothing and a dash are whole."""
     value = text.strip()
     if value == "-":
         return value
