@@ -41,7 +41,7 @@ DAY_PARAM = Param(
     type=["null", "string"],
     format="date",
     title="Day",
-    description="Day to work on when the run is triggered by hand without a partition; by default, that of a run of now.",
+    description="Day to work on when the run is triggered by hand without a partition; by default, that of a run now.",
 )
 
 

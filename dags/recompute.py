@@ -11,9 +11,9 @@ part in 10⁹. What loads left for the next transform is computed first, so news
 
 * *recompute* says that rows are not what is computed anew: the past has changed without new data. The new values are
   published by then, since they are what the present code makes of all days alike; the sentence names the days and
-  columns, `select * from <slug>_recompute.differences` gives each value before and after, and the ledger's row has the
-  counts by month (`headwater ledger`). Ask first what was deployed in that week: a model of dbt that was changed without
-  computing its history is the usual cause. If nothing was, a change reached further than `memory_days`, `label_days` or
+  columns, `select * from <slug>_recompute.differences` gives each value before and after, and the ledger's row has
+  the counts by month. Ask first what was deployed in that week: a model of dbt that was changed without computing its
+  history is the usual cause. If nothing was, a change reached further than `memory_days`, `label_days` or
   `carries_state` of the spec say: mend those. If the model in service was trained on the old values, train it again.
   The task is not tried again, for it would find the new values in place; clear it to see that they now hold.
 * *recompute* with a dbt node that failed: a dbt test does not hold on some day of history. What is published stands.

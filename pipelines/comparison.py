@@ -15,6 +15,7 @@ TOLERANCE = 1e-9
 """How far two floats may be apart, relative to the larger one, and be the same."""
 MOST_KEPT = 100_000
 """Rows whose differences are kept value by value."""
+_SEED = 0x5DEECE66D
 _FLOATS = {"double precision", "real", "numeric"}
 
 
@@ -105,8 +106,8 @@ def compare(url: str, before: str, after: str, key: tuple[str, str], kept: str) 
         key: The entity's column and the day's, which is a date; neither is ever null.
         kept: Qualified name of the table of differences.
     """
-    types = _columns(url, before)
-    others = dict(set(types.items()) ^ set(_columns(url, after).items()))
+    types = database.columns(url, before)
+    others = dict(set(types.items()) ^ set(database.columns(url, after).items()))
     shared = {name: kind for name, kind in types.items() if name not in others}
     pair = _Pair(before, after, *key, {name: kind for name, kind in shared.items() if name not in key})
     prints = [_fingerprints(url, table, list(shared), pair.day) for table in (before, after)]
@@ -116,20 +117,15 @@ def compare(url: str, before: str, after: str, key: tuple[str, str], kept: str) 
     return replace(found, other_columns=tuple(sorted(others)))
 
 
-def _columns(url: str, table: str) -> dict[str, str]:
-    sql = """select attname, format_type(atttypid, null) as type from pg_attribute
-             where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum"""
-    return {row["attname"]: row["type"] for row in database.query(url, sql, (table,))}
-
-
 def _month(day: str) -> str:
     return f"""date_trunc('month', "{day}"::timestamp)::date"""
 
 
 def _fingerprints(url: str, table: str, columns: list[str], day: str) -> dict[date, tuple[int, Any]]:
     """Rows and the sum of their hashes by month; hashes of floats take 0 and -0 for one, as SQL does."""
+    # A null's hash is 0, and that of a zero is the seed
     row = ", ".join(f'"{name}"' for name in columns)
-    sql = f"""select {_month(day)} as month, count(*) as rows, sum(hash_record_extended(row({row}), 0)) as hash
+    sql = f"""select {_month(day)} as month, count(*) as rows, sum(hash_record_extended(row({row}), {_SEED})) as hash
               from {table} group by 1"""
     return {found["month"]: (found["rows"], found["hash"]) for found in database.query(url, sql)}
 

@@ -109,6 +109,18 @@ def query(url: str, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def exists(url: str, table: str) -> bool:
+    """Whether there is a table or view of that qualified name."""
+    return bool(query(url, "select to_regclass(%s) is not null as found", (table,))[0]["found"])
+
+
+def columns(url: str, table: str) -> dict[str, str]:
+    """Name and type, as Postgres says it, of the columns of a table or view, in order."""
+    sql = """select attname, format_type(atttypid, null) as type from pg_attribute
+             where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum"""
+    return {row["attname"]: row["type"] for row in query(url, sql, (table,))}
+
+
 def read_frame(url: str, sql: str) -> pl.DataFrame:
     """All rows of a statement as a Polars frame, through Arrow and binary COPY.
 

@@ -53,15 +53,10 @@ def of_raw(url: str, use_case: UseCase, dataset: Dataset) -> Fingerprint:
 
 def of_table(url: str, table: str, columns: list[str] | None = None) -> Fingerprint:
     """The fingerprint of a table in Postgres, of all its columns by default; of one that is not there, no rows."""
-    if not database.query(url, "select to_regclass(%s) as name", (table,))[0]["name"]:
+    if not database.exists(url, table):
         return Fingerprint(0, 0)
-    wanted = columns or _columns(url, table)
+    wanted = columns or sorted(database.columns(url, table))
     return of_batches(_batches(url, f"select {', '.join(wanted)} from {table}"), wanted)
-
-
-def _columns(url: str, table: str) -> list[str]:
-    sql = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
-    return sorted(row["attname"] for row in database.query(url, sql, (table,)))
 
 
 def _batches(url: str, sql: str) -> Iterator[pl.DataFrame]:

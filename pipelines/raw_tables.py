@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pipelines.database import ensure, query
+from pipelines.database import columns, ensure
 from pipelines.errors import DatabaseError
 from pipelines.faces import postgres_comments
 from pipelines.spec import Dataset, UseCase
@@ -55,13 +55,7 @@ def ensure_table(url: str, use_case: UseCase, dataset: Dataset) -> None:
     table = raw_table(use_case, dataset)
     # Locked by schema, not by table: the first loads of several tables all make the schema
     ensure(url, use_case.raw_schema, table_ddl(use_case, dataset))
-    rows = query(
-        url,
-        "select attname, format_type(atttypid, null) as type from pg_attribute"
-        " where attrelid = %s::regclass and attnum > 0 and not attisdropped",
-        (table,),
-    )
-    present = {row["attname"]: _SHORT.get(row["type"], row["type"]) for row in rows}
+    present = {name: _SHORT.get(kind, kind) for name, kind in columns(url, table).items()}
     for name, kind in _types(dataset).items():
         if name not in present:  # what a contract of the same major version adds may be null
             ensure(url, use_case.raw_schema, f"alter table {table} add column if not exists {name} {kind}")

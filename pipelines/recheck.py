@@ -43,8 +43,7 @@ def run(use_case: UseCase, settings: Settings | None = None) -> dict[str, Any]:
     url = settings.require_database()
     with _loads_waiting(url, use_case):
         days = _all_days(url, use_case)
-        # Also waits for a transform that is under way
-        steps.transform(use_case, Window(days.end, days.end), settings)
+        _bring_news(url, use_case, days, settings)
         try:
             with ledger.entry(url, use_case, "features", STEP, days) as report:
                 found = _compared(url, use_case, days, settings)
@@ -79,6 +78,14 @@ def _loads_waiting(url: str, use_case: UseCase) -> Iterator[None]:
         yield
 
 
+def _bring_news(url: str, use_case: UseCase, days: Window, settings: Settings) -> None:
+    """Computes what loads have touched since the last transform, and no day more: that would hide what differs."""
+    with database.exclusively(url, f"dbt {use_case.slug}"):
+        pass  # a transform that is under way ends first
+    if recompute.due(url, use_case).spans:
+        steps.transform(use_case, days, settings, only_touched=True)
+
+
 def _all_days(url: str, use_case: UseCase) -> Window:
     """The days of the raw tables and of the features.
 
@@ -86,7 +93,7 @@ def _all_days(url: str, use_case: UseCase) -> Window:
         NotFoundError: nothing was loaded or published yet.
     """
     known = recompute.history(url, use_case)
-    if known is None or not database.query(url, "select to_regclass(%s) as name", (use_case.feature_table,))[0]["name"]:
+    if known is None or not database.exists(url, use_case.feature_table):
         raise NotFoundError(
             f"{use_case.slug} has no features yet; bring history in: headwater bootstrap {use_case.slug}."
         )

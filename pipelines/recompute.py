@@ -99,7 +99,7 @@ def history(url: str, use_case: UseCase) -> Window | None:
     found: list[date] = []
     for dataset in use_case.datasets:
         table, day = raw_table(use_case, dataset), dataset.day_column
-        if day is not None and database.query(url, "select to_regclass(%s) as name", (table,))[0]["name"]:
+        if day is not None and database.exists(url, table):
             (row,) = database.query(url, f"select min({day}) as first, max({day}) as last from {table}")
             found += [bound for bound in row.values() if bound is not None]
     return Window(min(found), max(found)) if found else None

@@ -140,8 +140,12 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
     return {"state": report.state, **counts}
 
 
-def transform(use_case: UseCase, window: Window, settings: Settings | None = None) -> Counts:
+def transform(
+    use_case: UseCase, window: Window, settings: Settings | None = None, *, only_touched: bool = False
+) -> Counts:
     """Recomputes the features that the window's days (and their corrections) reach, tests and publishes them.
+
+    Those that loads have touched since the last transform are computed as well; with `only_touched`, those alone.
 
     Raises:
         TransformError: a dbt node failed or was skipped; the features published before stand.
@@ -151,7 +155,7 @@ def transform(use_case: UseCase, window: Window, settings: Settings | None = Non
     settings = settings or get_settings()
     url = settings.require_database()
     with ledger.entry(url, use_case, "features", "transform", window) as report:
-        due = recompute.due(url, use_case, window)
+        due = recompute.due(url, use_case, None if only_touched else window)
         if not due.spans:
             report.state = "not-expected"
             return {"state": report.state}

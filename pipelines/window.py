@@ -75,5 +75,24 @@ def parse_day(value: str | date) -> date:
         raise SettingsError(f"{value!r} is not a day; write it as YYYY-MM-DD, such as 2026-03-01.") from None
 
 
+def parse_month(value: str) -> Window:
+    """The days of a month.
+
+    Raises:
+        SettingsError: it is not of the form YYYY-MM.
+    """
+    try:
+        first = parse_day(f"{value}-01")
+    except SettingsError:
+        raise SettingsError(f"{value!r} is not a month; write it as YYYY-MM, such as 2026-03.") from None
+    return month_of(first)
+
+
+def month_of(day: date) -> Window:
+    """The month that a day is in."""
+    first = day.replace(day=1)
+    return Window(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+
+
 EVER = Window(date.min, date.max)
 """All days."""

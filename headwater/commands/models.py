@@ -1,4 +1,4 @@
-"""`headwater train`, `models show`, `predict` and `report drift`."""
+"""`headwater train`, `models show`, `predict` and `report`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
+from headwater.commands.quality import quality
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
     reports.command("drift")(drift)
+    reports.command("quality")(quality)
     app.add_typer(reports, name="report")
 
 

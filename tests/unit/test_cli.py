@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
-             "report drift", "ledger", "dataset", "quarantine", "rebuild", "recompute", "report quality", "lake compact", "lake check", "lake retain",
+             "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
+             "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve"}

@@ -1,0 +1,48 @@
+"""The findings that a use case's own dbt models list: the relations of schema `<slug>_quality`.
+
+Such a relation has the columns `day` and `finding` (a few words that say what was found), and whichever others help.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines import database
+from pipelines.spec import UseCase
+from pipelines.window import Window
+
+MOST_ROWS = 10
+MOST_COLUMNS = 12
+MOST_LETTERS = 80
+
+
+def findings(url: str, use_case: UseCase, days: Window) -> list[dict[str, Any]]:
+    """For each relation: name, `rows` of these days, `kinds` (finding, rows), `columns`, and the `first` rows."""
+    schema = f"{use_case.slug}_quality"
+    names = database.query(
+        url,
+        """select relname from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'v', 'm', 'p')
+           order by relname""",
+        (schema,),
+    )
+    return [_of(url, f'{schema}."{row["relname"]}"', row["relname"], days) for row in names]
+
+
+def _of(url: str, relation: str, name: str, days: Window) -> dict[str, Any]:
+    columns = list(database.columns(url, relation))
+    if not {"day", "finding"} <= set(columns):
+        return {"name": name, "rows": 0, "kinds": [], "columns": columns, "first": [], "unread": True}
+    # The two first, whichever others there are
+    shown = ["day", "finding", *(column for column in columns if column not in ("day", "finding"))][:MOST_COLUMNS]
+    inside = f"{relation} where day between '{days.start}' and '{days.end}'"
+    kinds = database.query(url, f"select finding::text, count(*) as rows from {inside} group by 1 order by 2 desc, 1")
+    wanted = ", ".join(f'left("{column}"::text, {MOST_LETTERS}) as "{column}"' for column in shown)
+    first = database.query(url, f"select {wanted} from {inside} order by day, finding limit {MOST_ROWS}")
+    return {
+        "name": name,
+        "rows": sum(kind["rows"] for kind in kinds),
+        "kinds": kinds[:MOST_ROWS],
+        "columns": shown,
+        "first": [list(row.values()) for row in first],
+        "unread": False,
+    }
