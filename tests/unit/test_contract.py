@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.contract import FAULT, Checked, check, require_fields
+from pipelines.contract import FAULT, ROW, Checked, check, require_fields
 from pipelines.errors import ContractError
 from pipelines.spec import Column, Dataset
 from pipelines.types import polars_schema
@@ -281,6 +281,14 @@ def test_what_is_quarantined_stays_in_the_order_in_which_it_came() -> None:
     rows = frame({"level": "11"}, same, {"level": "12"}, same, {"count": "x"})
     raw = [json.loads(text) for text in check(READINGS, rows, WINDOW).quarantined.get_column("raw")]
     assert [(row["level"], row["count"]) for row in raw] == [("11", "3"), ("12", "3"), ("1.5", "3"), ("1.5", "x")]
+
+
+def test_a_quarantined_row_keeps_its_day_and_the_text_that_the_parser_gives_of_it() -> None:
+    rows = frame({"level": "11"}, {"day": "soon"}, {FAULT: "broken"}, {})
+    rows = rows.with_columns(pl.Series(ROW, [None, None, "line 3: ?", None], pl.String))
+    kept = check(READINGS, rows, WINDOW).quarantined
+    assert kept.get_column("day").null_count() == 1
+    assert [json.loads(raw)[ROW] for raw in kept.get_column("raw")] == [None, None, "line 3: ?"]
 
 
 def test_a_missing_key_is_refused_even_where_the_column_is_called_nullable() -> None:
