@@ -218,9 +218,11 @@ def _emptier(column: Column) -> str | None:
 
 
 def _constant(column: Column) -> str | None:
-    now, before = column.now, column.before
+    """Not so where a month before was constant, too: of a season without snow."""
+    now, months = column.now, _speaking(column)
     is_constant = now.values >= LEAST_VALUES and now.low is not None and now.low == now.high
-    return f"always {now.low:g}, and not so before" if is_constant and before.low != before.high else None
+    varied = bool(months) and all(month.low != month.high for month in months)
+    return f"always {now.low:g}, and in no month before" if is_constant and varied else None
 
 
 def _shifted(column: Column) -> str | None:

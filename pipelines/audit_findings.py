@@ -29,14 +29,14 @@ def findings(url: str, use_case: UseCase, days: Window) -> list[dict[str, Any]]:
 
 
 def _of(url: str, relation: str, name: str, days: Window) -> dict[str, Any]:
-    columns = list(database.columns(url, relation))
-    if not {"day", "finding"} <= set(columns):
-        return {"name": name, "rows": 0, "kinds": [], "columns": columns, "first": [], "unread": True}
+    types = database.columns(url, relation)
+    if not {"day", "finding"} <= set(types):
+        return {"name": name, "rows": 0, "kinds": [], "columns": list(types), "first": [], "unread": True}
     # The two first, whichever others there are
-    shown = ["day", "finding", *(column for column in columns if column not in ("day", "finding"))][:MOST_COLUMNS]
+    shown = ["day", "finding", *(column for column in types if column not in ("day", "finding"))][:MOST_COLUMNS]
     inside = f"{relation} where day between '{days.start}' and '{days.end}'"
     kinds = database.query(url, f"select finding::text, count(*) as rows from {inside} group by 1 order by 2 desc, 1")
-    wanted = ", ".join(f'left("{column}"::text, {MOST_LETTERS}) as "{column}"' for column in shown)
+    wanted = ", ".join(f'left({_text(column, types[column])}, {MOST_LETTERS}) as "{column}"' for column in shown)
     first = database.query(url, f"select {wanted} from {inside} order by day, finding limit {MOST_ROWS}")
     return {
         "name": name,
@@ -46,3 +46,8 @@ def _of(url: str, relation: str, name: str, days: Window) -> dict[str, Any]:
         "first": [list(row.values()) for row in first],
         "unread": False,
     }
+
+
+def _text(column: str, kind: str) -> str:
+    """A value as text; of a float, six decimals at most."""
+    return f'trim_scale(round("{column}"::numeric, 6))::text' if kind == "double precision" else f'"{column}"::text'

@@ -156,3 +156,28 @@ def test_a_renamed_field_ends_the_run_at_once_and_the_features_stand(
     assert ended["tasks"]["transform"]["state"] == "upstream_failed"
     assert "has no field 'value'; was it renamed to 'val'?" in log
     assert _features(environment) == before
+
+
+def test_a_recompute_changes_nothing_and_is_red_at_once_where_something_was_different(
+    environment: dict[str, str], history: None
+) -> None:
+    before, url = _features(environment), environment["HEADWATER_DATABASE_URL"]
+    ended, log = _run(environment, FLOOD.dag_id("recompute"), DAY)
+    assert ended == {"state": "success", "tasks": {"recompute": {"state": "success", "tries": 1}}}, log
+    assert _features(environment) == before
+    database.query(url, f"update flood.features set season_sin = 9 where day = '{DAY - timedelta(days=200)}'")
+    ended, log = _run(environment, FLOOD.dag_id("recompute"), DAY)
+    assert ended == {"state": "failed", "tasks": {"recompute": {"state": "failed", "tries": 1}}}
+    assert "6 changed" in log
+    assert "columns season_sin (6 rows, by up to " in log
+    assert _features(environment) == before, "the new values are published"
+
+
+def test_an_audit_writes_the_page_of_the_last_month_whatever_its_verdict(
+    environment: dict[str, str], history: None
+) -> None:
+    ended, log = _run(environment, FLOOD.dag_id("audit"), DAY)
+    assert ended == {"state": "success", "tasks": {"audit": {"state": "success", "tries": 1}}}, log
+    month = TODAY.replace(day=1) - timedelta(days=1)
+    page = Path(environment["HEADWATER_HOME"]) / "reports" / "flood" / "quality" / f"{month:%Y-%m}.html"
+    assert "<h1>River floods: quality of " in page.read_text()
