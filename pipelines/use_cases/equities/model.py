@@ -17,7 +17,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import QuantileTransformer
-from threadpoolctl import threadpool_limits
 
 from pipelines.blocks import held_out
 from pipelines.errors import TooFewRowsError
@@ -115,14 +114,12 @@ class DirectionForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         days, known = days.iloc[sample], known.iloc[sample]
         even = _even(is_up, days, random)
         unseen = np.empty(len(sample))
-        # Candidates train side by side, and OpenMP's threads that wait for a busy core take many times as long as one
-        with threadpool_limits(1, user_api="openmp"):
-            for fitted, held in held_out(days, known, BLOCKS):
-                rows = fitted[even[fitted]]
-                unseen[held] = self._fitted(inputs.iloc[rows], is_up[rows]).predict_proba(inputs.iloc[held])[:, 1]
-            self.classifier_ = self._fitted(inputs[even], is_up[even])
+        for fitted, held in held_out(days, known, BLOCKS):
+            rows = fitted[even[fitted]]
+            unseen[held] = self._fitted(inputs.iloc[rows], is_up[rows]).predict_proba(inputs.iloc[held])[:, 1]
         self.held_out_auc_ = roc_auc(is_up, unseen)
         self.slope_, self.offset_ = _calibrated(is_up, unseen)
+        self.classifier_ = self._fitted(inputs[even], is_up[even])
         return self
 
     def _fitted(self, inputs: pd.DataFrame, is_up: NDArray[np.bool_]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 from unit.equities.market import LABELS, NOTES, market
 
 from pipelines.errors import TooFewRowsError
@@ -42,7 +43,8 @@ def unfitted(name: str, seed: int = 0) -> Pipeline:
 
 def fit(pipeline: Pipeline, rows: pd.DataFrame) -> Pipeline:
     when = {"forecast__days": rows["day"], "forecast__known": rows["label_day"]}
-    return pipeline.fit(rows[FEATURES], rows[TARGET], **when)
+    with threadpool_limits(1):  # as a training does: on a busy machine, threads that wait for each other take minutes
+        return pipeline.fit(rows[FEATURES], rows[TARGET], **when)
 
 
 def fitted(name: str) -> Pipeline:
