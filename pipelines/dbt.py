@@ -27,7 +27,7 @@ def build(use_case: UseCase, window: Window, settings: Settings) -> list[dict[st
     """Builds and tests the use case's models for a window.
 
     Returns:
-        A row a node: name, kind (model, test), state, seconds, rows.
+        A row a node: name (of a model: its table's), kind (model, test), state, seconds, rows.
 
     Raises:
         TransformError: names each node that failed or was skipped.
@@ -59,9 +59,10 @@ def build(use_case: UseCase, window: Window, settings: Settings) -> list[dict[st
 
 
 def _node(result: Any) -> dict[str, Any]:
+    kind = str(result.node.resource_type)
     return {
-        "name": result.node.name,
-        "kind": str(result.node.resource_type),
+        "name": result.node.alias if kind == "model" else result.node.name,
+        "kind": kind,
         "state": str(result.status),
         "seconds": round(result.execution_time, 3),
         "rows": int(result.adapter_response.get("rows_affected", 0) or 0),
