@@ -28,7 +28,7 @@ def build(use_case: UseCase, window: Window, settings: Settings, aside: str = ""
     """Builds and tests the use case's models for a window; `aside`, in schemas that have this after the slug.
 
     Returns:
-        A row a node: name, kind (model, test), table (what a model makes), state, seconds, rows.
+        A row a node: name (of a model: its table's), kind (model, test), state, seconds, rows.
 
     Raises:
         TransformError: names each node that failed or was skipped.
@@ -63,10 +63,10 @@ def build(use_case: UseCase, window: Window, settings: Settings, aside: str = ""
 
 
 def _node(result: Any) -> dict[str, Any]:
+    kind = str(result.node.resource_type)
     return {
-        "name": result.node.name,
-        "kind": str(result.node.resource_type),
-        "table": f"{result.node.schema}.{result.node.alias}",
+        "name": result.node.alias if kind == "model" else result.node.name,
+        "kind": kind,
         "state": str(result.status),
         "seconds": round(result.execution_time, 3),
         "rows": int(result.adapter_response.get("rows_affected", 0) or 0),

@@ -161,7 +161,7 @@ def transform(
             return {"state": report.state}
         nodes = [node for span in due.spans for node in dbt.build(use_case, span, settings)]
         report.detail = {"nodes": nodes, "spans": [str(span) for span in due.spans], "through": due.through}
-        report.counts = {"accepted": sum(node["rows"] for node in nodes if node["table"] == use_case.feature_table)}
+        report.counts = {"accepted": sum(node["rows"] for node in nodes if node["name"] == "features")}
     return report.counts | {"nodes": len(nodes)}
 
 

@@ -46,10 +46,14 @@ def load(url: str, dataset: Dataset, rows: pl.DataFrame, hours: int = 0) -> Merg
     return raw.load(url, EQUITIES, dataset, window, giving(received(whole, hours)))
 
 
-def build(settings: Settings, changed: date | None = None) -> None:
-    """What follows when the rows of a day changed: that day and all after it, and the labels of those before."""
+def build(settings: Settings, changed: date | None = None) -> dict[str, int]:
+    """What follows when the rows of a day changed: that day and all after it, and the labels of those before.
+
+    Returns:
+        How many rows each model wrote.
+    """
     window = Window(changed - timedelta(days=EQUITIES.label_days), DAYS[-1]) if changed else EVER
-    dbt.build(EQUITIES, window, settings)
+    return {node["name"]: node["rows"] for node in dbt.build(EQUITIES, window, settings) if node["kind"] == "model"}
 
 
 @dataclass

@@ -77,7 +77,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], s
     rows = prices(market)
     load(url, PRICES, rows)
     load(url, ACTIONS, actions())
-    build(settings)
+    assert build(settings)["features"] == len(market)
     return World(settings, url, market, rows, published(url), fingerprints(url))
 
 

@@ -23,10 +23,11 @@ select
     count(*) filter (where return_1d > 0)::int as advances,
     count(*) filter (where return_1d < 0)::int as declines,
     count(*) filter (where return_1d = 0)::int as unchanged,
-    sum(turnover_inr) as turnover_inr,
+    -- numeric: the sum of floats depends on the order in which they lie
+    sum(turnover_inr::numeric)::float8 as turnover_inr,
     sum(volume_shares)::bigint as volume_shares,
     sum(trades)::bigint as trades,
-    avg(return_1d) as return_mean,
+    avg(return_1d::numeric)::float8 as return_mean,
     percentile_cont(0.5) within group (order by return_1d) as return_median
 from features
 group by grouping sets ((day), (day, board))

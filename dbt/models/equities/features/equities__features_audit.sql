@@ -1,6 +1,7 @@
 {{ config(materialized="table", schema="audit") }}
 {# The window's features, before they are published: `features` takes them over when their tests have passed.
    Prices "base" are per share of the instrument's first session: see indicator_state. #}
+{% set close_lengths, volume_lengths = [5, 10, 20, 50, 100, 200], [5, 20] %}
 {% set longest, short = 200, 20 %}
 {% set label_sessions, label_days = 5, 21 %}
 
@@ -25,6 +26,8 @@ history as (
             and state.sessions > first_sessions.first_session - {{ longest }}
 ),
 
+-- Running sums are numeric: the difference of two is exact, from whichever session they begin. A moving window would be
+-- added up anew for each row.
 summed as (
     select
         *,
@@ -34,17 +37,15 @@ summed as (
     window by_session as (partition by instrument order by sessions)
 ),
 
-averaged as (
+remembered as (
     select
         *,
-        {{ rolling_mean("closes_base", 5, "by_session") }} as sma_5_base,
-        {{ rolling_mean("closes_base", 10, "by_session") }} as sma_10_base,
-        {{ rolling_mean("closes_base", 20, "by_session") }} as sma_20_base,
-        {{ rolling_mean("closes_base", 50, "by_session") }} as sma_50_base,
-        {{ rolling_mean("closes_base", 100, "by_session") }} as sma_100_base,
-        {{ rolling_mean("closes_base", 200, "by_session") }} as sma_200_base,
-        {{ rolling_mean("volumes_base", 5, "by_session") }} as volume_sma_5_base,
-        {{ rolling_mean("volumes_base", 20, "by_session") }} as volume_sma_20_base
+        {% for length in volume_lengths %}
+            lag(volumes_base, {{ length }}, 0.0) over by_session as volumes_before_{{ length }}_base,
+        {% endfor %}
+        {% for length in close_lengths %}
+            lag(closes_base, {{ length }}, 0.0) over by_session as closes_before_{{ length }}_base{{ "," if not loop.last }}
+        {% endfor %}
     from summed
     window by_session as (partition by instrument order by sessions)
 ),
@@ -61,8 +62,16 @@ compared as (
         lead(day, {{ label_sessions }}) over by_session as label_day,
         lead(close_base, {{ label_sessions }}) over by_session as label_base,
         bool_or(is_unexplained_jump) over (by_session rows between 1 following and {{ label_sessions }} following)
-            as is_label_broken
-    from averaged
+            as is_label_broken,
+        {% for length in volume_lengths %}
+            case when sessions >= {{ length }} then (volumes_base - volumes_before_{{ length }}_base)::float8 / {{ length }} end
+                as volume_sma_{{ length }}_base,
+        {% endfor %}
+        {% for length in close_lengths %}
+            case when sessions >= {{ length }} then (closes_base - closes_before_{{ length }}_base)::float8 / {{ length }} end
+                as sma_{{ length }}_base{{ "," if not loop.last }}
+        {% endfor %}
+    from remembered
     where sessions >= first_session - {{ short }}
     window by_session as (partition by instrument order by sessions)
 ),
@@ -114,19 +123,18 @@ select
     days.turnover_inr,
     days.trades,
     -- More delivered than traded is a fault of the file, and listed as one
-    case when days.delivery_shares <= days.volume_shares
-        then days.delivery_shares / nullif(days.volume_shares, 0)::float8 end as delivery_share,
+    case
+        when days.delivery_shares <= days.volume_shares
+            then days.delivery_shares / nullif(days.volume_shares, 0)::float8
+    end as delivery_share,
     days.vwap_inr,
     rolled.return_1d,
     rolled.return_5d,
     rolled.return_20d,
     rolled.volatility_20d,
-    rolled.sma_5_base / rolled.share_factor as sma_5_inr,
-    rolled.sma_10_base / rolled.share_factor as sma_10_inr,
-    rolled.sma_20_base / rolled.share_factor as sma_20_inr,
-    rolled.sma_50_base / rolled.share_factor as sma_50_inr,
-    rolled.sma_100_base / rolled.share_factor as sma_100_inr,
-    rolled.sma_200_base / rolled.share_factor as sma_200_inr,
+    {% for length in close_lengths %}
+        rolled.sma_{{ length }}_base / rolled.share_factor as sma_{{ length }}_inr,
+    {% endfor %}
     case when days.sessions >= 12 then rolled.ema_12 / rolled.share_factor end as ema_12_inr,
     case when days.sessions >= 26 then rolled.ema_26 / rolled.share_factor end as ema_26_inr,
     case when days.sessions >= 50 then rolled.ema_50 / rolled.share_factor end as ema_50_inr,
@@ -137,16 +145,18 @@ select
     end as rsi_14,
     case when days.sessions >= 26 then (rolled.ema_12 - rolled.ema_26) / rolled.share_factor end as macd_inr,
     case when days.sessions >= 34 then rolled.macd_signal / rolled.share_factor end as macd_signal_inr,
-    case when days.sessions >= 34
-        then (rolled.ema_12 - rolled.ema_26 - rolled.macd_signal) / rolled.share_factor end as macd_histogram_inr,
+    case
+        when days.sessions >= 34 then (rolled.ema_12 - rolled.ema_26 - rolled.macd_signal) / rolled.share_factor
+    end as macd_histogram_inr,
     rolled.stochastic_k_14,
     rolled.stochastic_d_3,
     (rolled.sma_20_base + 2 * rolled.deviation_20_base) / rolled.share_factor as bollinger_upper_20_inr,
     (rolled.sma_20_base - 2 * rolled.deviation_20_base) / rolled.share_factor as bollinger_lower_20_inr,
     case when days.sessions >= 14 then rolled.atr_14 / rolled.share_factor end as atr_14_inr,
     rolled.obv * rolled.share_factor as obv_shares,
-    rolled.volume_sma_5_base * rolled.share_factor as volume_sma_5_shares,
-    rolled.volume_sma_20_base * rolled.share_factor as volume_sma_20_shares,
+    {% for length in volume_lengths %}
+        rolled.volume_sma_{{ length }}_base * rolled.share_factor as volume_sma_{{ length }}_shares,
+    {% endfor %}
     market.return_1d as market_return_1d,
     market.return_5d as market_return_5d,
     case when rolled.is_labelled then rolled.label_base / rolled.close_base - 1 end as return_next_5d,

@@ -8,7 +8,7 @@
         indexes=[
             {"columns": ["instrument", "sessions"], "unique": true},
             {"columns": ["symbol", "day"], "unique": true},
-            {"columns": ["day"]}
+            {"columns": ["day", "instrument"], "unique": true}
         ]
     )
 }}
@@ -22,21 +22,18 @@ with spells as (
     from {{ ref("equities__spells") }}
 ),
 
+-- Two symbols of one ISIN on one day are a fault of the file: the one that traded more counts
 identified as (
-    select
+    select distinct on (spells.instrument, shares.day)
         shares.*,
-        spells.instrument,
-        -- Two symbols of one ISIN on one day are a fault of the file: the one that traded more counts
-        row_number() over (
-            partition by spells.instrument, shares.day
-            order by shares.turnover_inr desc, shares.symbol
-        ) as claim
+        spells.instrument
     from {{ ref("equities__window_shares") }} as shares
     inner join spells
         on
             shares.symbol = spells.symbol
             and shares.day >= spells.first_day
             and (shares.day < spells.next_first_day or spells.next_first_day is null)
+    order by spells.instrument, shares.day, shares.turnover_inr desc, shares.symbol
 ),
 
 numbered as (
@@ -44,7 +41,6 @@ numbered as (
         *,
         (row_number() over (partition by instrument order by day))::int as session_of_window
     from identified
-    where claim = 1
 ),
 
 before as (
