@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,6 +61,19 @@ def measure_baselines(use_case: UseCase, frame: pd.DataFrame, train: pd.DataFram
     """Metrics of the forecasts that need no model, and at most know the shares of the training part."""
     forecasts = registry.part(use_case, "model").baselines(frame, train)
     return {name: measure(use_case, frame, forecast) for name, forecast in forecasts.items()}
+
+
+def entity_metric(gate: Gate, by_entity: Mapping[str, Mapping[str, float | None]]) -> str:
+    """The metric to tell entities by: the gate's, or where that compares entities and so is none's, the first defined."""
+    for metrics in by_entity.values():
+        for name in (gate.metric, *metrics):
+            if any(_is_defined(one.get(name)) for one in by_entity.values()):
+                return name
+    return gate.metric
+
+
+def _is_defined(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,10 @@ def _log(
     import mlflow
 
     metric = use_case.gate.metric
+    told = evaluate.entity_metric(use_case.gate, evaluation.by_entity)
     # MLflow takes no other signs in a name
     by_entity = {
-        f"{metric}/{re.sub(r'[^-.:/ A-Za-z0-9_]', '_', entity)}": metrics[metric]
+        f"{told}/{re.sub(r'[^-.:/ A-Za-z0-9_]', '_', entity)}": metrics[told]
         for entity, metrics in evaluation.by_entity.items()
     }
     baselines = {f"{name}/{metric}": found["overall"][metric] for name, found in report["baselines"].items()}

@@ -101,7 +101,7 @@ def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
 
 
 def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
-    from models import selection
+    from models import evaluate, selection
 
     report = selection.evaluation_of(get_settings(), run_id)
     snapshot, ours = report["snapshot"], report["challenger"]
@@ -113,7 +113,7 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     )
     rows = [(name, *(side["overall"][name] for side in sides.values())) for name in names]
     out.print(table("Over all", ("metric", *sides), rows))
-    metric = use_case.gate.metric
+    metric = evaluate.entity_metric(use_case.gate, ours["by_entity"])
     entities = [
         (entity, *(side["by_entity"][entity][metric] for side in sides.values()), int(found["rows"]))
         for entity, found in ours["by_entity"].items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -27,6 +28,21 @@ def roc_auc(is_up: Bools, probability: Array) -> float:
     if not ups or not others:
         return float("nan")
     return float((rankdata(probability)[is_up].sum() - ups * (ups + 1) / 2) / (ups * others))
+
+
+def roc_auc_within_days(is_up: Bools, probability: Array, days: NDArray[Any]) -> float:
+    """Mean over days of the ROC AUC among the rows of each; days on which all went one way are left out.
+
+    What moves the market moves all shares of a day alike, so a hold-out of some months has few independent days, and
+    the AUC over all of its rows hangs on whether these happened to be like the days before. Within a day it tells
+    whether the model knows one share from the other.
+    """
+    rows = pd.DataFrame({"day": days, "is_up": is_up, "probability": probability})
+    ranks = rows.groupby("day")["probability"].rank()
+    by_day = rows.assign(rank=ranks.where(is_up, 0.0)).groupby("day")
+    ups, count = by_day["is_up"].sum(), by_day.size()
+    auc = (by_day["rank"].sum() - ups * (ups + 1) / 2) / (ups * (count - ups)).where(lambda pairs: pairs > 0)
+    return float(auc.mean())
 
 
 def share(hits: Bools, among: Bools) -> float:

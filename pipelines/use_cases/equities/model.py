@@ -22,7 +22,7 @@ from pipelines.blocks import held_out
 from pipelines.errors import TooFewRowsError
 from pipelines.estimators import EmptyFiller
 from pipelines.use_cases.equities import pictures
-from pipelines.use_cases.equities.metrics import all_metrics, roc_auc
+from pipelines.use_cases.equities.metrics import all_metrics, roc_auc_within_days
 
 Array = NDArray[np.float64]
 TARGET = "is_up_next_5d"
@@ -117,7 +117,7 @@ class DirectionForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for fitted, held in held_out(days, known, BLOCKS):
             rows = fitted[even[fitted]]
             unseen[held] = self._fitted(inputs.iloc[rows], is_up[rows]).predict_proba(inputs.iloc[held])[:, 1]
-        self.held_out_auc_ = roc_auc(is_up, unseen)
+        self.held_out_auc_ = roc_auc_within_days(is_up, unseen, days.to_numpy())
         self.slope_, self.offset_ = _calibrated(is_up, unseen)
         self.classifier_ = self._fitted(inputs[even], is_up[even])
         return self
@@ -200,7 +200,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
 
 
 def selection_score(fitted: Pipeline) -> float:
-    """ROC AUC of a fitted candidate on the blocks of days that were held out of its training part."""
+    """ROC AUC within days of a fitted candidate, on the blocks of days that were held out of its training part."""
     return float(fitted.named_steps["forecast"].held_out_auc_)
 
 
@@ -234,7 +234,9 @@ def usable(frame: pd.DataFrame) -> pd.Series:
 def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     """All metrics of a forecast on usable rows."""
     probability, is_said = (forecast[name].to_numpy(dtype="float64") for name in OUTPUTS)
-    return all_metrics(frame[TARGET].to_numpy(), probability, is_said)
+    is_up = frame[TARGET].to_numpy()
+    within = roc_auc_within_days(is_up.astype(bool), probability, frame["day"].to_numpy())
+    return {"roc_auc_within_days": within, **all_metrics(is_up, probability, is_said)}
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,15 @@ import pytest
 from sklearn import metrics as known
 
 from pipelines.use_cases.equities import metrics
-from pipelines.use_cases.equities.metrics import all_metrics, brier, calibration_error, f1, log_loss, roc_auc
+from pipelines.use_cases.equities.metrics import (
+    all_metrics,
+    brier,
+    calibration_error,
+    f1,
+    log_loss,
+    roc_auc,
+    roc_auc_within_days,
+)
 
 UPS = np.array([True, False, True, False])
 SAID = np.array([0.9, 0.6, 0.6, 0.1])
@@ -39,6 +47,18 @@ def test_calibration_of_bins_gives_said_seen_and_rows_of_those_that_are_filled()
     assert said == pytest.approx([0.1, 0.7])
     assert came == pytest.approx([0.0, 2 / 3])
     assert rows.tolist() == [1, 3]
+
+
+def test_auc_within_days_is_the_mean_over_days_that_have_both_kinds() -> None:
+    random = np.random.default_rng(1)
+    days = random.integers(0, 7, 400)
+    # Whole days go up or down together, and the probability knows that and a little of each share
+    said = random.random(400).round(1) + days
+    ups = random.random(400) < np.where(days == 6, 1.0, said - days)
+    expected = np.mean([known.roc_auc_score(ups[days == day], said[days == day]) for day in range(6)])
+    assert roc_auc_within_days(ups, said, days) == pytest.approx(expected, rel=1e-12)
+    assert math.isnan(roc_auc_within_days(ups[days == 6], said[days == 6], days[days == 6]))
+    assert math.isnan(roc_auc_within_days(ups[:0], said[:0], days[:0]))
 
 
 def test_metrics_are_those_of_scikit_learn_on_many_rows() -> None:

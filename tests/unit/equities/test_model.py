@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def test_a_forecast_has_a_row_for_each_row_and_the_promised_columns(candidate: P
 def test_a_candidate_finds_the_signal_that_there_is(candidate: Pipeline) -> None:
     found = model.metrics(HOLDOUT, candidate.predict(HOLDOUT[FEATURES]))
     assert found["roc_auc"] > 0.54
+    assert found["roc_auc_within_days"] > 0.54
     assert 0.54 < model.selection_score(candidate) < 0.8
     assert found["calibration_error"] < 0.1
 
@@ -250,12 +252,12 @@ def test_no_input_holds_a_price_or_the_sum_since_an_arbitrary_first_day() -> Non
 
 def test_the_majority_says_the_training_part_s_share_and_its_auc_is_one_half() -> None:
     train = pd.DataFrame({TARGET: [True, False, False, False], "return_5d": [0.1, 0.1, -0.1, 0.0]})
-    frame = pd.DataFrame({TARGET: [True, False], "return_5d": [0.2, -0.2]}, index=[9, 4])
+    frame = pd.DataFrame({"day": date(2024, 1, 2), TARGET: [True, False], "return_5d": [0.2, -0.2]}, index=[9, 4])
     majority = model.baselines(frame, train)["majority"]
     assert list(majority.columns) == list(OUTPUTS)
     assert majority["up_probability"].to_list() == [0.25, 0.25]
     assert majority["is_up"].to_list() == [0.0, 0.0]
-    assert model.metrics(frame, majority)["roc_auc"] == 0.5
+    assert model.metrics(frame, majority)["roc_auc"] == model.metrics(frame, majority)["roc_auc_within_days"] == 0.5
 
 
 def test_momentum_follows_the_last_five_sessions_with_the_training_part_s_shares() -> None:
