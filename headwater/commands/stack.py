@@ -105,7 +105,7 @@ def pools(
 
 def serve(
     use_case: Annotated[
-        str | None, typer.Argument(metavar="[USE_CASE]", help="Such as flood; by default, all.", show_default=False)
+        str | None, typer.Argument(metavar="USE_CASE", help="Such as flood; by default, all.", show_default=False)
     ] = None,
 ) -> None:
     """Serve the champions over HTTP, each use case's at its own address, and each new one as it is promoted.

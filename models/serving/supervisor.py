@@ -66,6 +66,7 @@ class Supervisor:
 
         A warehouse that cannot be reached changes nothing: what is served goes on being served.
         """
+        last = self._server.champion if self._server else None
         if self._server is not None and not self._server.is_alive():
             logger.error(
                 "The server of %s ended with %s.", self._server.champion.bento, self._server.process.returncode
@@ -76,7 +77,7 @@ class Supervisor:
             champion = current_champion(self._settings, self._use_case)
         except DatabaseError as error:
             logger.warning("%s", error)
-            champion = self._server.champion if self._server else None
+            champion = last
         if champion is None or (self._server and self._server.champion == champion) or self._rests(champion):
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -31,12 +32,13 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from models.serving.app import Predictor, prediction_app
 from models.serving.bento import bento_folder, end
 from models.serving.card import ServingCard, file_sha256
 from models.serving.client import predict, served_version, wait_until_served
+from models.serving.lookup import FeatureStore
 from models.serving.package import build_bento, smoke_test
 from models.serving.serve import serve
-from models.serving.smoke import _server
 from pipelines.errors import ContractError, ModelError, NotFoundError, SourceError, StackError
 from pipelines.registry import get_use_case, use_cases
 from pipelines.settings import Settings
@@ -143,20 +145,25 @@ def world(warehouse_url: str, tmp_path_factory: pytest.TempPathFactory) -> Simpl
             model_sha256=file_sha256(file), created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )  # fmt: skip
         world.files[version], world.cards[version] = file, card
-        world.tags[version] = build_bento(USE_CASE, file, card, settings=settings)
+        world.tags[version] = f"{USE_CASE.bento}:v{version}"
+    assert build_bento(USE_CASE, world.files[1], world.cards[1], settings=settings) == world.tags[1]
+    _copy_bento(world, USE_CASE, 2)
     return world
 
 
-def _copy_bento(world: SimpleNamespace, version: int, *, hangs: bool = False) -> None:
-    """A Bento of the other use case, which answers as version 1 of the first one does, or never comes to answer."""
-    tag = f"{OTHER.bento}:v{version}"
-    folder = bento_folder(world.settings, tag)
+def _copy_bento(world: SimpleNamespace, use_case: UseCase, version: int, *, hangs: bool = False) -> None:
+    """The Bento that was built, as another's: with the model of that version, or one that never comes to answer."""
+    folder = bento_folder(world.settings, f"{use_case.bento}:v{version}")
     shutil.copytree(bento_folder(world.settings, world.tags[1]), folder)
-    changed = {"use_case": OTHER.slug, "version": version}
-    world.cards[1].model_copy(update=changed).write(folder / "src" / "model")
-    for file in (folder / "bento.yaml", folder / "src" / "models" / "serving" / "service.py"):
-        text = file.read_text().replace(world.tags[1].partition(":")[0], OTHER.bento)
-        file.write_text(f"import time\ntime.sleep(600)\n{text}" if hangs and file.suffix == ".py" else text)
+    model = min(version, 2)
+    card = world.cards[model].model_copy(update={"use_case": use_case.slug, "version": version})
+    card.write(folder / "src" / "model")
+    shutil.copy(world.files[model], folder / "src" / "model" / "model.pkl")
+    about = (folder / "bento.yaml").read_text().replace(USE_CASE.bento, use_case.bento)
+    (folder / "bento.yaml").write_text(about.replace("\nversion: v1\n", f"\nversion: v{version}\n"))
+    if hangs:
+        service = folder / "src" / "models" / "serving" / "service.py"
+        service.write_text(f"import time\ntime.sleep(600)\n{service.read_text()}")
 
 
 def _promote(world: SimpleNamespace, version: int, use_case: UseCase = USE_CASE) -> None:
@@ -220,7 +227,7 @@ def supervisor(world: SimpleNamespace) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture(scope="module")
 def served(world: SimpleNamespace, supervisor: subprocess.Popen[bytes]) -> str:
     """URL at which version 1 answers; that of the other use case is served beside it."""
-    _copy_bento(world, 1)
+    _copy_bento(world, OTHER, 1)
     _promote(world, 1)
     _promote(world, 1, OTHER)
     wait_until_served(world.settings, USE_CASE, 1, 60)
@@ -365,7 +372,7 @@ def test_the_openapi_page_shows_the_fields_of_the_card(served):
 
 
 def test_no_request_is_refused_while_the_champion_is_swapped_and_another_hangs_in_its_swap(world, served):
-    _copy_bento(world, 2, hangs=True)
+    _copy_bento(world, OTHER, 2, hangs=True)
     _promote(world, 2, OTHER)
     body, refused, seen, stop = {"entities": [GOOD]}, [], [], time.monotonic() + 60
 
@@ -395,9 +402,6 @@ def test_no_request_is_refused_while_the_champion_is_swapped_and_another_hangs_i
         wait_until_served(world.settings, USE_CASE, 2, 60)
         for one in asking:
             one.result()
-    _promote(world, 1)
-    for _ in range(3):
-        wait_until_served(world.settings, USE_CASE, 1, 60)
     assert seen[0] == 1
     assert seen[-1] == 2
     assert refused == []
@@ -410,18 +414,19 @@ def test_the_client_raises_the_service_s_sentence_for_a_request_it_refuses(world
 
 
 def test_a_version_that_does_not_start_leaves_the_old_one_served(world, served):
-    world.tags[9] = "headwater-flood:v9"
+    before = served_version(world.settings, USE_CASE)
     _promote(world, 9)
     time.sleep(1.5)
-    assert served_version(world.settings, USE_CASE) == 1
-    _promote(world, 1)
+    assert served_version(world.settings, USE_CASE) == before
+    _promote(world, before)
 
 
 def test_the_server_is_started_again_when_it_dies(world, served):
-    (worker,) = [one for one in _workers(world) if one.cmdline()[-5] == world.tags[1]]
+    version = served_version(world.settings, USE_CASE)
+    (worker,) = [one for one in _workers(world) if world.tags[version] in one.cmdline()]
     worker.send_signal(signal.SIGKILL)
     worker.wait(5)
-    wait_until_served(world.settings, USE_CASE, 1, 60)
+    wait_until_served(world.settings, USE_CASE, version, 60)
 
 
 def test_serve_refuses_a_port_that_is_taken(world, served):
@@ -430,7 +435,7 @@ def test_serve_refuses_a_port_that_is_taken(world, served):
 
 
 def test_the_service_ends_its_servers_on_sigterm_also_in_the_midst_of_a_swap(world, served, supervisor):
-    _copy_bento(world, 3, hangs=True)
+    _copy_bento(world, OTHER, 3, hangs=True)
     _promote(world, 3, OTHER)
     while len(_workers(world)) < 3:
         assert supervisor.poll() is None
@@ -444,9 +449,9 @@ def test_the_service_ends_its_servers_on_sigterm_also_in_the_midst_of_a_swap(wor
 
 
 def test_the_servers_of_a_killed_service_end_by_themselves_and_free_the_ports(world):
-    _promote(world, 1, OTHER)
     process = _serve_all(world)
     for use_case in (USE_CASE, OTHER):
+        _promote(world, 1, use_case)
         wait_until_served(world.settings, use_case, 1, 60)
     workers = _workers(world)
     process.kill()
@@ -458,9 +463,8 @@ def test_the_servers_of_a_killed_service_end_by_themselves_and_free_the_ports(wo
             httpx.get(url)
 
 
-def test_the_smoke_test_passes_for_the_model_and_refuses_one_that_answers_differently(world):
+def test_the_smoke_test_refuses_a_bento_that_answers_differently_than_the_model(world):
     rows = world.features.sample(256, replace=True, random_state=2)[NAMES]
-    smoke_test(world.tags[1], rows, world.models[1].predict(rows), settings=world.settings)
     with pytest.raises(ModelError, match="discharge_m3s_next differs in row 0"):
         smoke_test(world.tags[1], rows, world.models[2].predict(rows), settings=world.settings)
 
@@ -477,12 +481,18 @@ def test_the_smoke_test_of_a_bento_that_cannot_load_its_model_gives_the_server_s
 
 
 def test_without_a_warehouse_rows_are_answered_and_entities_are_a_503(world):
-    nowhere = world.settings.model_copy(update={"database_url": SecretStr("postgresql://x@127.0.0.1:9/x")})
-    with _server(world.tags[1], nowhere, world.settings.home / "nowhere.log", 60) as url:
-        assert _post(url, {"rows": [ROW]}).status_code == 200
-        answer = _post(url, {"entities": [GOOD]})
-        assert answer.status_code == 503
-        assert answer.json()["error"].startswith("The warehouse cannot be reached")
+    app = prediction_app(world.cards[1])
+    store = FeatureStore(world.cards[1], lambda: "postgresql://x@127.0.0.1:9/x")
+    app.state.predictor = Predictor(world.cards[1], world.models[1], store)
+
+    async def ask(body: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.post("/predict", json=body)
+
+    assert asyncio.run(ask({"rows": [ROW]})).status_code == 200
+    answer = asyncio.run(ask({"entities": [GOOD]}))
+    assert answer.status_code == 503
+    assert answer.json()["error"].startswith("The warehouse cannot be reached")
 
 
 def test_a_version_is_built_once_and_never_from_another_model(world):
