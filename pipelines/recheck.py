@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipelines import comparison, database, dbt, ledger, recompute, steps
@@ -43,17 +44,18 @@ def run(use_case: UseCase, settings: Settings | None = None) -> dict[str, Any]:
     url = settings.require_database()
     with _loads_waiting(url, use_case):
         days = _all_days(url, use_case)
+        kept = _kept(url, use_case, days)
         _bring_news(url, use_case, days, settings)
         try:
             with ledger.entry(url, use_case, "features", STEP, days) as report:
-                found = _compared(url, use_case, days, settings)
+                found = _compared(url, use_case, days, kept, settings)
                 report.counts = {"accepted": found.rows_after, "inserted": found.added, "updated": found.changed,
                                  "unchanged": found.rows_after - found.added - found.changed}  # fmt: skip
                 report.detail = found.told()
                 if not found.is_equal:
                     raise RecomputeError(_sentence(use_case, found))
         except RecomputeError as error:
-            _publish(use_case, days, settings, error)
+            _publish(use_case, kept, settings, error)
             raise
     return {"rows": found.rows_after, "changed": found.changed, "added": found.added, "removed": found.removed}
 
@@ -102,10 +104,21 @@ def _all_days(url: str, use_case: UseCase) -> Window:
     return known if row["first"] is None else known | Window(row["first"], row["last"])
 
 
-def _compared(url: str, use_case: UseCase, days: Window, settings: Settings) -> comparison.Comparison:
+def _kept(url: str, use_case: UseCase, days: Window) -> Window:
+    """These days without those that retention may have archived: before the first published and older than it keeps."""
+    day = use_case.day_column
+    first = database.query(url, f"select min({day}) as day from {use_case.feature_table}")[0]["day"] or days.start
+    limit = datetime.now(UTC).date() - timedelta(days=use_case.retention.features_days)
+    return Window(max(days.start, min(first, limit)), days.end)
+
+
+def _compared(url: str, use_case: UseCase, days: Window, kept: Window, settings: Settings) -> comparison.Comparison:
     _drop_aside(url, use_case)
     try:
         dbt.build(use_case, days, settings, aside=ASIDE)
+        if kept != days:
+            database.query(url, f"delete from {use_case.slug}{ASIDE}.features"
+                                f" where {use_case.day_column} < '{kept.start}'")  # fmt: skip
         key = (use_case.entity, use_case.day_column)
         anew = f"{use_case.slug}{ASIDE}.features"
         return comparison.compare(url, use_case.feature_table, anew, key, differences_table(use_case))

@@ -161,16 +161,20 @@ def test_a_renamed_field_ends_the_run_at_once_and_the_features_stand(
 def test_a_recompute_changes_nothing_and_is_red_at_once_where_something_was_different(
     environment: dict[str, str], history: None
 ) -> None:
-    before, url = _features(environment), environment["HEADWATER_DATABASE_URL"]
+    def old() -> list[dict[str, Any]]:
+        """Without the newest days, of which the run before may have left news."""
+        return [row for row in _features(environment) if row["day"] < DAY - timedelta(days=20)]
+
+    before, url = old(), environment["HEADWATER_DATABASE_URL"]
     ended, log = _run(environment, FLOOD.dag_id("recompute"), DAY)
     assert ended == {"state": "success", "tasks": {"recompute": {"state": "success", "tries": 1}}}, log
-    assert _features(environment) == before
+    assert old() == before
     database.query(url, f"update flood.features set season_sin = 9 where day = '{DAY - timedelta(days=200)}'")
     ended, log = _run(environment, FLOOD.dag_id("recompute"), DAY)
     assert ended == {"state": "failed", "tasks": {"recompute": {"state": "failed", "tries": 1}}}
     assert "6 changed" in log
     assert "columns season_sin (6 rows, by up to " in log
-    assert _features(environment) == before, "the new values are published"
+    assert old() == before, "the new values are published"
 
 
 def test_an_audit_writes_the_page_of_the_last_month_whatever_its_verdict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -120,6 +121,18 @@ def test_a_test_of_dbt_that_fails_on_some_day_leaves_the_published_features(sett
         database.query(url, f"update raw_flood.weather set precip_mm = %s where {where}", (old,))
     assert fingerprint(url, FLOOD.feature_table, versions=True) == before
     assert not {name for name in schemas(url) if "__recompute" in str(name)}
+
+
+def test_days_that_retention_took_are_not_missed_and_not_brought_back(settings: Settings, url: str) -> None:
+    kept = WINDOW.start + timedelta(days=5)
+    taken = f"select count(*) from {FLOOD.feature_table} where day < '{kept}'"
+    brief = replace(FLOOD, retention=replace(FLOOD.retention, features_days=30))
+    database.query(url, f"delete from {FLOOD.feature_table} where day < '{kept}'")
+    assert recheck.run(brief, settings)["added"] == 0
+    assert values(url, taken) == [0]
+    with pytest.raises(RecomputeError, match=r"\d+ new; days \d+-\d+-\d+\.\.2024-05-07 in 2 months"):
+        recheck.run(FLOOD, settings)  # which keeps them for fifty years
+    assert values(url, taken) != [0]
 
 
 def test_when_the_new_values_cannot_be_published_the_sentence_says_so(
