@@ -64,7 +64,7 @@ def measure_baselines(use_case: UseCase, frame: pd.DataFrame, train: pd.DataFram
 
 
 def entity_metric(gate: Gate, by_entity: Mapping[str, Mapping[str, float | None]]) -> str:
-    """The metric to tell entities by: the gate's, or where that compares entities and so is none's, the first defined."""
+    """The metric to tell entities by: the gate's, or the first that is defined where that one is for all together."""
     for metrics in by_entity.values():
         for name in (gate.metric, *metrics):
             if any(_is_defined(one.get(name)) for one in by_entity.values()):

@@ -86,7 +86,7 @@ COMPANIES = {
     "took the symbol": Company([(140, "BORO", "INE005A01010")], sessions=list(range(140, 300))),
     "swapped": Company([(0, "SWAPA", "INE006A01010"), (80, "SWAPB", "INE006A01010")]),
     "swapped in": Company([(80, "SWAPA", "INE007A01010")], sessions=list(range(80, 300))),
-    "suspended": Company([(0, "SUSPEND", "INE008A01010")], sessions=without(100, 139)),
+    "suspended": Company([(0, "SUSPEND", "INE008A01010")], {140: 1.1}, sessions=without(100, 139)),
     "ISIN later": Company([(0, "LATER", None), (60, "LATER", "INE009A01010"), (70, "LATER", None)]),
     "no ISIN": Company([(0, "NOISIN", None)], {50: 10.0}),
     "young": Company([(270, "YOUNG", "INE010A01010")], sessions=list(range(270, 300))),
@@ -119,6 +119,8 @@ def actions() -> pl.DataFrame:
         _action("PLAIN", 80, "bonus", "Bonus 1:1", bonus_factor=2.0),
         _action("PLAIN", 80, "multiplier", "multiplier 3", split_factor=3.0),
         _action("SUSPEND", 110, "split", "Face Value Split From Rs.10 To Rs.5", split_factor=2.0),
+        _action("SUSPEND", 138, "bonus", "Bonus 1:10", bonus_factor=1.1),
+        _action("SUSPEND", 139, "multiplier", "multiplier 1.1", split_factor=1.1),
         _action("OLDCO", 220, "bonus", "Bonus 1:1", bonus_factor=2.0),
         _action("YOUNG", 270, "bonus", "Bonus 1:1", bonus_factor=2.0),
         _action("FLAT", 299, "rights", "Rights 1:5 @ Premium Rs 10"),
@@ -127,12 +129,14 @@ def actions() -> pl.DataFrame:
     return pl.DataFrame([*rows, coming], infer_schema_length=None)
 
 
-APPLIED = {("SPLIT", 120): 5.0, ("SPLIT", 210): 1.5, ("NEWCO", 200): 2.0, ("NOISIN", 50): 10.0, ("SMALL", 30): 0.1}
+APPLIED = {("SPLIT", 120): 5.0, ("SPLIT", 210): 1.5, ("NEWCO", 200): 2.0, ("NOISIN", 50): 10.0, ("SMALL", 30): 0.1,
+           ("SUSPEND", 139): 1.1}  # fmt: skip
 FLAGGED = {
     ("PLAIN", DAYS[60]): "factor disagrees with the price",
     ("PLAIN", DAYS[70]): "factor unreadable",
     ("PLAIN", DAYS[80]): "sources disagree",
     ("SUSPEND", DAYS[110]): "symbol not traded within 10 days",
+    ("SUSPEND", DAYS[138]): "listed under two days",
     ("OLDCO", DAYS[220]): "symbol not traded within 10 days",
     ("YOUNG", DAYS[270]): "no session before",
     ("FLAT", DAYS[-1] + timedelta(days=3)): "not traded yet",

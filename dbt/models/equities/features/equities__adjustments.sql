@@ -41,8 +41,9 @@ stated as (
     select
         *,
         case
-            when (split_factor is not null or not is_split) and (bonus_factor is not null or not is_bonus)
-                then coalesce(split_factor, bonus_factor) * case when split_factor is null then 1 else coalesce(bonus_factor, 1) end
+            when is_split and split_factor is null or is_bonus and bonus_factor is null then null
+            when split_factor is not null or bonus_factor is not null
+                then coalesce(split_factor, 1) * coalesce(bonus_factor, 1)
         end as in_words
     from listed
 ),
@@ -64,8 +65,7 @@ priced as (
         factors.*,
         traded.instrument,
         traded.day as effective_day,
-        previous.close_inr / traded.open_inr as jump,
-        row_number() over (partition by traded.instrument, traded.day order by factors.ex_day desc) as claim
+        previous.close_inr / traded.open_inr as jump
     from factors
     left join lateral (
         select
@@ -90,7 +90,7 @@ known as (
     select max(day) as last_day from {{ ref("equities__instrument_days") }}
 ),
 
-flagged as (
+judged as (
     select
         symbol,
         instrument,
@@ -101,14 +101,27 @@ flagged as (
         case
             when is_disputed then 'sources disagree'
             when factor is null then 'factor unreadable'
-            when effective_day is null and ex_day + {{ within_days }} >= known.last_day then 'not traded yet'
+            when effective_day is null and ex_day + {{ within_days }} > known.last_day then 'not traded yet'
             when effective_day is null then 'symbol not traded within {{ within_days }} days'
             when jump is null then 'no session before'
             when abs(ln(jump / factor)) > ln({{ market }}) then 'factor disagrees with the price'
-            when claim > 1 then 'listed under two days'
-        end as flag
+        end as fault
     from priced
     cross join known
+),
+
+flagged as (
+    select
+        *,
+        case
+            when fault is null and row_number() over (
+                partition by instrument, effective_day, fault
+                order by ex_day desc
+            ) > 1
+                then 'listed under two days'
+            else fault
+        end as flag
+    from judged
 )
 
 select

@@ -10,37 +10,35 @@
 {# The delivery file rounds its turnover to 1,000 INR #}
 {% set rounding_inr = 1000 %}
 
-with prices as (
+with nil as (
     select
-        *,
-        volume_shares * low_inr as least_turnover_inr,
-        volume_shares * high_inr as most_turnover_inr
-    from {{ ref("stg_equities__prices") }}
+        day,
+        symbol,
+        series,
+        'a price of nil: the row is left out' as finding
+    from {{ source("raw_equities", "prices") }}
     where
         day >= date '{{ var("start_day") }}'
         and series in ('EQ', 'BE', 'BZ', 'SM', 'ST', 'SZ')
+        and least(open_inr, high_inr, low_inr, close_inr) = 0
 ),
 
-found as (
+contradicting as (
     select
-        prices.day,
-        prices.symbol,
-        prices.series,
+        shares.day,
+        shares.symbol,
+        shares.series,
         findings.finding
-    from prices
+    from {{ ref("equities__window_shares") }} as shares
     cross join lateral (
         values
-        (
-            least(open_inr, high_inr, low_inr, close_inr) = 0,
-            'a price of nil: the row is left out'
-        ),
         (
             greatest(open_inr, low_inr, close_inr) > high_inr or least(open_inr, close_inr) < low_inr,
             'open or close outside of the range from low to high'
         ),
         (
-            turnover_inr > 1.01 * most_turnover_inr + {{ rounding_inr }}
-            or turnover_inr < 0.99 * least_turnover_inr - {{ rounding_inr }},
+            turnover_inr > 1.01 * volume_shares * high_inr + {{ rounding_inr }}
+            or turnover_inr < 0.99 * volume_shares * low_inr - {{ rounding_inr }},
             'turnover is not volume times a price of the day'
         ),
         (
@@ -66,6 +64,8 @@ doubled as (
     )
 )
 
-select * from found
+select * from nil
+union all
+select * from contradicting
 union all
 select * from doubled
