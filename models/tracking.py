@@ -36,7 +36,8 @@ def client(settings: Settings) -> MlflowClient:
 
     # It warns of pickle at each model; ours are only loaded when their hash is the promoted one
     logging.getLogger("mlflow.sklearn").setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store").setLevel(logging.WARNING)
+    for name in ("mlflow.store", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     mlflow.set_tracking_uri(settings.mlflow_url)
     return mlflow.MlflowClient()
 
