@@ -76,13 +76,15 @@ def _history(bench: Bench) -> Iterator[Table]:
     """Fills the warehouse year by year, adds one day, and asks."""
     server, scale = bench.server, bench.scale
     settings, market = _settings(bench, "history"), Market(scale.market_instruments)
-    first, total = LAST - timedelta(days=scale.market_days * scale.market_years), 0
+    every, total = Window(LAST - timedelta(days=scale.market_days * scale.market_years), LAST), 0
+    first = every.start
     while first <= LAST:
         part = Window(first, min(LAST, first + timedelta(days=364)))
         total += _load(server, market.rows(part))
         first = part.end + timedelta(days=1)
     server.sql("vacuum analyze")
-    whole = _timed(lambda: steps.transform(EQUITIES, Window(LAST, LAST), settings))
+    whole = _timed(lambda: steps.transform(EQUITIES, every, settings))
+    assert server.sql(f"select count(*) from {EQUITIES.feature_table}") == [(total,)], "features of all rows"
     server.sql("vacuum analyze")
     lines: list[Line] = [{"what": "features of all days", "rows": total, "seconds": whole}]
     for days in (3, 4, 5):  # the first Monday after, and two days more

@@ -310,12 +310,11 @@ def test_recorded_deliveries_and_udiff_files_of_the_same_days_lie_side_by_side(
         assert {said[day][0] for day in (date(2024, 6, 17), date(2024, 7, 17))} == {"not-expected"}
     assert ends[0] == ends[1]
     layouts = "select layout || ' ' || count(*) from raw_equities.prices group by layout order by 1"
-    assert values(settings.require_database(), layouts) == ["delivery 106831", "udiff 38300"]
+    assert values(settings.require_database(), layouts) == ["delivery 106836", "udiff 38300"]
     reasons = quarantine.rows(EQUITIES, settings, "prices")["reason"].value_counts(sort=True).rows()
     assert reasons == [
         ("the file of 2024-07-17 holds rows of 2024-07-16: a stale copy", 2_603),
         ("the file of 2024-06-17 holds rows of 2024-06-14: a stale copy", 2_572),
-        ("close_inr is outside low_inr to high_inr", 5),
     ]
 
 
