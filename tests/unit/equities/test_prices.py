@@ -325,6 +325,14 @@ def test_a_row_at_its_own_bounds_is_possible() -> None:
     assert reasons(prices(bytes_of(lines))) == []
 
 
+def test_the_series_t0_may_close_where_it_never_traded() -> None:
+    lines = legacy()
+    lines[1] = lines[1].replace("100,102.5,99,101", "100,102.5,99,98.95").replace(",EQ,", ",T0,")
+    assert reasons(prices(bytes_of(lines))) == []
+    lines[1] = lines[1].replace("100,102.5,99", "103,102.5,99")
+    assert reasons(prices(bytes_of(lines))) == ["open_inr is outside low_inr to high_inr"]
+
+
 def test_a_repeated_row_is_doubled_and_the_first_stays() -> None:
     lines = legacy()
     found = prices(bytes_of([*lines, lines[1]]))
