@@ -85,7 +85,7 @@ def test_retention_only_says_what_would_go(settings: Settings) -> None:
     assert answer.exit_code == 0
     assert "nothing was; see --apply" in answer.stdout
     assert "1951-02-03..1951-02-04" in answer.stdout
-    (plan,) = told("retain")
+    (plan,) = told("retain", "flood")
     assert [(item["layer"], item["files"], item["rows"]) for item in plan["items"]] == [
         ("landing", 2, None), ("normalized", 2, 2),
     ]  # fmt: skip
