@@ -125,7 +125,8 @@ each_dataset = pytest.mark.parametrize(
 def _features(case: UseCase) -> dict[str, str]:
     """Columns and types of the published feature table, from the dbt project."""
     path = PROJECT / "dbt" / "models" / case.slug / "features" / "features.yml"
-    (model,) = (model for model in yaml.safe_load(path.read_text())["models"] if model["name"] == "features")
+    names = {"features", f"{case.slug}__features"}
+    (model,) = (model for model in yaml.safe_load(path.read_text())["models"] if model["name"] in names)
     return {column["name"]: column["data_type"] for column in model["columns"]}
 
 
