@@ -539,7 +539,7 @@ def test_a_classifier_goes_the_whole_way_from_features_to_champion(
         assert len(side["by_entity"]) == evaluate.MOST_ENTITIES
         assert list(side["by_entity"]) == list(report["challenger"]["by_entity"])
     logged = tracking.client(settings).get_run(equities["run_id"])
-    assert {"roc_auc", "majority/roc_auc", "roc_auc/A_B"} <= set(logged.data.metrics)
+    assert {"roc_auc", "majority/roc_auc_within_days", "roc_auc/A_B"} <= set(logged.data.metrics)
     files = tracking.client(settings).list_artifacts(equities["run_id"], "figures")
     assert {Path(file.path).stem for file in files} == {"confusion", "calibration", "correlations", "importances"}
     card = read_card(bento_folder(settings, "headwater-equities:v1") / "src" / "model")
