@@ -102,6 +102,7 @@ def unpacked(body: bytes) -> bytes:
             if len(names) != 1:
                 raise zipfile.BadZipFile(f"is an archive of {len(names)} files, not of one")
             return archive.read(names[0])
+    # What the library raises of archives it cannot read: broken, cut, of a compression it lacks, or with a password
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         said = str(error)
         raise zipfile.BadZipFile(said if said.startswith("is ") else f"is a cut or broken archive: {said}") from error

@@ -4,35 +4,10 @@
    planner cannot tell how many rows such a choice leaves. #}
 {% set equity_series = ["EQ", "BE", "BZ", "SM", "ST", "SZ"] %}
 
-with ranked as (
-    select
-        prices.*,
-        row_number() over (
-            partition by day, symbol
-            order by array_position(array['{{ equity_series | join("', '") }}'], series)
-        ) as preference
-    from {{ ref("stg_equities__prices") }} as prices
-    where
-        day >= date '{{ var("start_day") }}'
-        and series in ('{{ equity_series | join("', '") }}')
-        and least(open_inr, high_inr, low_inr, close_inr) > 0
-)
-
-select
-    symbol,
-    day,
-    series,
-    layout,
-    isin,
-    name,
-    open_inr,
-    high_inr,
-    low_inr,
-    close_inr,
-    volume_shares,
-    turnover_inr,
-    trades,
-    average_inr,
-    delivery_shares
-from ranked
-where preference = 1
+select distinct on (day, symbol) *
+from {{ ref("stg_equities__prices") }}
+where
+    day >= date '{{ var("start_day") }}'
+    and series in ('{{ equity_series | join("', '") }}')
+    and least(open_inr, high_inr, low_inr, close_inr) > 0
+order by day, symbol, array_position(array['{{ equity_series | join("', '") }}'], series)
