@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipelines import audit_columns, audit_days, audit_findings, audit_page, audit_verdict, database, ledger, recheck
+from pipelines import (
+    audit_columns,
+    audit_days,
+    audit_findings,
+    audit_notes,
+    audit_page,
+    audit_verdict,
+    database,
+    ledger,
+    recheck,
+)
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.schedule import newest_due
 from pipelines.settings import Settings, get_settings
@@ -94,7 +104,7 @@ def _told(column: audit_columns.Column) -> dict[str, Any]:
         "now": column.now.told(),
         "before": column.before.told(),
         "means": [month.mean for month in (*column.months, column.now)] if column.is_number else [],
-        "notes": [{"level": level, "said": said} for level, said in audit_columns.notes(column)],
+        "notes": [{"level": level, "said": said} for level, said in audit_notes.notes(column)],
     }
 
 
