@@ -121,18 +121,12 @@ def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent) -> pl.Da
     # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
     frame = frame.sort(use_case.day_column, use_case.entity)
     if extent.until is not None:
-        frame = frame.filter(_known_day(use_case) <= extent.until)
+        known = known_days(use_case, to_pandas(frame))
+        frame = frame.filter(pl.Series((known <= pd.Timestamp(extent.until)).to_numpy()))
     if extent.entities is not None:
         frame = frame.filter(pl.col(use_case.entity).is_in(list(extent.entities)))
     usable = registry.part(use_case, "model").usable(to_pandas(frame))
     return frame.filter(pl.Series(usable.to_numpy()))
-
-
-def _known_day(use_case: UseCase) -> pl.Expr:
-    """The day on which a row's label was known: that of `label_day_column`, or the next one."""
-    if use_case.label_day_column is not None:
-        return pl.col(use_case.label_day_column)
-    return pl.col(use_case.day_column) + pl.duration(days=1)
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
