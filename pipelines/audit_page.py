@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from pipelines import audit_columns, audit_verdict
+from pipelines import audit_columns, audit_notes, audit_verdict
 from pipelines.spec import UseCase
 
 TEMPLATE = Path(__file__).with_name("audit.html")
@@ -35,8 +35,16 @@ def render(use_case: UseCase, found: dict[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": figure, "share": share, "count": count, "line": line}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(found, case=use_case, marks=MARKS, verdict_said=VERDICTS[found["verdict"]],
-                           bars=_bars(found["features"]), rules=audit_columns, thin=audit_verdict.THIN)  # fmt: skip
+    return template.render(
+        found,
+        case=use_case,
+        marks=MARKS,
+        verdict_said=VERDICTS[found["verdict"]],
+        bars=_bars(found["features"]),
+        rules=audit_notes,
+        months_before=audit_columns.MONTHS_BEFORE,
+        thin=audit_verdict.THIN,
+    )
 
 
 def figure(value: float | None) -> str:
