@@ -79,9 +79,9 @@ class Upstream:
     """
 
     def __init__(self, source: Source, settings: Settings) -> None:
-        is_live = settings.sources == "live"
         self.source = source
-        self.base = source.live_url if is_live else settings.sandbox_url + source.sandbox_path
+        self.base = settings.source_url(source)
+        is_live = settings.sources == "live" or source.name in settings.source_urls
         self._pause_s = source.pause_s if is_live else 0.0
         self._next_at = 0.0
         self._attempts = settings.http_attempts

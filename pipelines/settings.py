@@ -21,11 +21,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
+from pipelines.spec import Source
 from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
-_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE"}
+_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE", "source_urls": "USGS"}
 """The settings that are mappings, and a name in each."""
 
 
@@ -54,6 +55,8 @@ class Settings(BaseSettings):
     sources: Literal["sandbox", "live"] = "sandbox"
     """Whether upstreams are the sandbox on this machine or the real hosts."""
     sandbox_url: str = "http://127.0.0.1:8094"
+    source_urls: dict[str, SecretStr] = {}
+    """Where upstreams are, by source name, in place of the sandbox and of their public address."""
     api_keys: dict[str, SecretStr] = {}
     """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
     mlflow_url: str = "http://127.0.0.1:5000"
@@ -100,6 +103,12 @@ class Settings(BaseSettings):
                 f"{PREFIX}DATABASE_URL is not set and no local stack is running; start one with `headwater up`."
             )
         return self.database_url.get_secret_value()
+
+    def source_url(self, source: Source) -> str:
+        """Where an upstream is: where it was set to be, else its public address or its folder in the sandbox."""
+        if source.name in self.source_urls:
+            return self.source_urls[source.name].get_secret_value().rstrip("/")
+        return source.live_url if self.sources == "live" else self.sandbox_url + source.sandbox_path
 
     def serving_url(self, slug: str) -> str:
         """Where the champion of that use case is served, such as http://127.0.0.1:3000.

@@ -11,6 +11,7 @@ import pytest
 from pipelines import settings as settings_module
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, get_settings
+from pipelines.spec import Source
 from pipelines.storage import Store
 
 
@@ -65,6 +66,15 @@ def test_each_use_case_has_an_address_and_one_set_by_hand_leaves_those_of_the_st
     ]
     with pytest.raises(SettingsError, match=r"HEADWATER_SERVING_URLS__MOONS is not set .* `headwater up`"):
         settings.serving_url("moons")
+
+
+def test_an_upstream_is_where_it_was_set_to_be_else_in_the_sandbox_or_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = Source(name="wells", live_url="https://wells.example", sandbox_path="/wells")
+    assert Settings(sandbox_url="http://sandbox").source_url(upstream) == "http://sandbox/wells"
+    assert Settings(sources="live").source_url(upstream) == "https://wells.example"
+    monkeypatch.setenv("HEADWATER_SOURCE_URLS__WELLS", "https://mirror.example/wells/")
+    assert get_settings().source_url(upstream) == "https://mirror.example/wells"
+    assert "mirror" not in repr(get_settings())
 
 
 def test_the_one_address_of_old_is_refused_with_what_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
