@@ -70,7 +70,7 @@ def tree(
         "HEADWATER_MLFLOW_URL": mlflow_server.url,
         "HEADWATER_SANDBOX_URL": f"http://127.0.0.1:{port}",
     }
-    found = Tree(folder, {**kept, **settings, "PYTHONPATH": str(folder)})
+    found = Tree(folder, {**kept, **settings})
     found.run("git", "init", "--quiet")
     found.run("git", "add", "--all")
     author = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
