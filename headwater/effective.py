@@ -72,7 +72,7 @@ def _entry(name: str, value: object, found: list[Layer], *keys: str) -> Entry:
     if value is None:
         return Entry(keys[0], None, origin, given)
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    is_open = not isinstance(value, SecretStr) or name.lower().endswith(_OPEN)
+    is_open = not isinstance(value, SecretStr) or "://" in text or name.lower().endswith(_OPEN)
     shown = masked(text) if is_open else HIDDEN
     return Entry(keys[0], shown, origin, given, is_whole=shown == text)
 
