@@ -65,6 +65,7 @@ def tree(
     shutil.copy(PROJECT / ".env.example", folder)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HEADWATER_", "PYTEST_"))}
     settings = {
+        "AIRFLOW_HOME": str(folder / "var" / "airflow"),
         "HEADWATER_HOME": str(folder / "var"),
         "HEADWATER_DATABASE_URL": new_warehouse(),
         "HEADWATER_MLFLOW_URL": mlflow_server.url,
