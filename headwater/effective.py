@@ -12,6 +12,7 @@ from pipelines.settings import PREFIX, Layer, Settings, layers, read_settings, r
 
 HIDDEN = "***"
 _URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:(.*)@)?([^?#]*)(.*)", re.DOTALL)
+_HERE = ("127.", "localhost", "[::1]")
 _HARMLESS = {"sslmode", "application_name", "connect_timeout", "target_session_attrs"}
 """Names in the query of an address whose values tell no secret."""
 _OPEN = ("url", "urls", "region", "allow_http")
@@ -72,8 +73,10 @@ def _entry(name: str, value: object, found: list[Layer], *keys: str) -> Entry:
     if value is None:
         return Entry(keys[0], None, origin, given)
     text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    is_open = not isinstance(value, SecretStr) or "://" in text or name.lower().endswith(_OPEN)
-    shown = masked(text) if is_open else HIDDEN
+    if "://" in text or (isinstance(value, SecretStr) and name.lower().endswith(_OPEN)):
+        shown = masked(text)
+    else:
+        shown = HIDDEN if isinstance(value, SecretStr) else text
     return Entry(keys[0], shown, origin, given, is_whole=shown == text)
 
 
@@ -91,6 +94,12 @@ def masked(text: str) -> str:
         is_name = colon or scheme.startswith("postgres")
         account = (user if is_name else HIDDEN) + (f":{HIDDEN}" if colon else "") + "@"
     return scheme + (account or "") + place + re.sub(r"([?&;#])([^=&;#]*)(=?)([^&;#]*)", _without_value, tail)
+
+
+def is_here(address: str) -> bool:
+    """Whether an address is of this machine's loopback interface."""
+    parts = _URL.fullmatch(address)
+    return parts is not None and parts[3].startswith(_HERE)
 
 
 def _without_value(part: re.Match[str]) -> str:

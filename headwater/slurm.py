@@ -7,9 +7,8 @@ import shlex
 import sys
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import urlsplit
 
-from headwater.effective import Effective
+from headwater.effective import Effective, is_here
 from pipelines.errors import SettingsError
 from pipelines.settings import PREFIX, PROJECT
 from pipelines.spec import UseCase
@@ -17,7 +16,6 @@ from pipelines.spec import UseCase
 _TIME = re.compile(r"\d+(:[0-5]\d){0,2}|\d+-\d+(:[0-5]\d){0,2}", re.ASCII)
 _MEMORY = re.compile(r"[1-9]\d*[KMGT]?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_][\w.,:=-]*", re.ASCII)
-_HERE = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +110,6 @@ def doubts(effective: Effective) -> list[str]:
         said.append(f"{PREFIX}DATABASE_URL is not set here; the job fails where it finds none either.")
     addresses = {"MLFLOW_URL": effective.settings.mlflow_url, "DATABASE_URL": url.get_secret_value() if url else ""}
     for name, address in addresses.items():
-        if urlsplit(address).hostname in _HERE:
+        if is_here(address):
             said.append(f"{PREFIX}{name} is on this machine's loopback interface, which no other machine reaches.")
     return said

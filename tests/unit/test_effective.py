@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headwater.cli import app
-from headwater.effective import effective, masked
+from headwater.effective import effective, is_here, masked
 from pipelines import settings as settings_module
 from pipelines.settings import Settings, get_settings
 
@@ -84,6 +84,25 @@ def test_no_secret_is_printed_and_what_is_none_is(
 def test_a_mapping_given_whole_is_shown_by_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWATER_API_KEYS", '{"usgs": "hunter2"}')
     assert shown()["HEADWATER_API_KEYS__USGS"] == ("***", "environment")
+
+
+def test_a_folder_is_shown_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_HOME", "/srv/year=2026")
+    assert shown()["HEADWATER_HOME"] == ("/srv/year=2026", "environment")
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("postgresql://u:p[@127.0.0.1:5/d", True),
+        ("http://localhost:5000", True),
+        ("http://[::1]:5000", True),
+        ("postgresql://u:127.0.0.1@far/d", False),
+        ("", False),
+    ],
+)
+def test_an_address_of_this_machine_is_known_whatever_its_password(address: str, here: bool) -> None:
+    assert is_here(address) is here
 
 
 def test_what_prod_refuses_is_said_beside_what_is_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
