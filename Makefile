@@ -1,5 +1,6 @@
 # Everything a person types. `make help` lists it.
 PYTHON ?= python3
+USE_CASE ?= flood
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -27,8 +28,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 		|| $(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-demo: install ## Run the main job on embedded defaults: source to forecast and drift report
-	@$(BIN)/headwater demo
+demo: install ## Run the main job of USE_CASE (flood) on embedded defaults: source to forecast and drift report
+	@$(BIN)/headwater demo '$(USE_CASE)'
 
 up: install ## Start the local stack
 	@$(BIN)/headwater up

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from headwater.commands import backfill, contracts, data, demo, history, lake, models, repair, stack
+from headwater.commands import backfill, config, contracts, data, demo, history, lake, models, new, repair, slurm, stack
 from headwater.console import err
 from pipelines.errors import HeadwaterError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a raw source to a served and watched model, every day.",
 )
-for part in (stack, demo, data, backfill, history, repair, contracts, lake, models):
+for part in (stack, config, demo, data, backfill, history, repair, contracts, lake, models, new, slurm):
     part.register(app)
 
 

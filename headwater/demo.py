@@ -1,4 +1,4 @@
-"""The demo: the main job from end to end. Everything it does can be done by hand with the other commands."""
+"""The demo: the main job of a use case from end to end. Everything it does can be done by hand with other commands."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from headwater.stack.airflow import Airflow
+from pipelines.calendar import expected_days
 from pipelines.errors import NotFoundError, StackError
-from pipelines.registry import get_use_case
 from pipelines.schedule import newest_over
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
@@ -17,11 +17,16 @@ from pipelines.window import Window, parse_day
 
 Report = Callable[[str], None]
 SHAPES = ("ingest", "train", "score")
-RUN_TIMEOUT_S = 600.0
+RUN_TIMEOUT_S = 1800.0
+START_TIMEOUT_S = 120.0
 PAUSE_S = 0.7
+LOOK_BACK_DAYS = 30
+"""How far back the newest day with data is looked for; no calendar has a longer pause."""
+MOST_ANSWERS = 1000
+"""Predictions of the newest day among which the one to show is chosen."""
 
 
-def run(report: Report) -> dict[str, Any]:
+def run(use_case: UseCase, report: Report) -> dict[str, Any]:
     """Runs the demo and gives what it found: prediction, model, drift, links and login.
 
     Raises:
@@ -31,40 +36,55 @@ def run(report: Report) -> dict[str, Any]:
     from headwater.stack import control
     from models import drift
 
-    use_case = get_use_case("flood")
     control.up(report)
-    settings = get_settings()
-    newest = newest_over(use_case, datetime.now(UTC))
-    _bring_history(use_case, newest - timedelta(days=1), report)
+    newest = _newest_with_data(use_case, newest_over(use_case, datetime.now(UTC)))
+    _bring_history(use_case, _newest_with_data(use_case, newest - timedelta(days=1)), report)
     with Airflow() as airflow:
         airflow.wait_for_dags({use_case.dag_id(shape) for shape in SHAPES})
         _train(airflow, use_case, report)
         _ingest_and_score(airflow, use_case, newest, report)
-    entity = _most_at_risk(use_case, newest)
-    answer = ask(use_case, entity, str(newest))
+        answers = _newest_answers(use_case)
+        if not answers:
+            # Entities may have features on some days only, and none of them was among those of that run
+            _score(airflow, use_case, _newest_features(use_case) or newest, report)
+            answers = _newest_answers(use_case)
+    entity, day = _most_at_risk(use_case, answers)
+    answer = ask(use_case, entity, str(day))
     report(f"the service answered for {entity}")
     return {
         "use_case": use_case.slug,
         "prediction": answer,
         "model": _model(use_case),
-        "drift": drift.newest(use_case, settings),
+        "drift": drift.newest(use_case, get_settings()),
         "links": _links(),
         "login": _login(),
     }
 
 
+def _newest_with_data(use_case: UseCase, newest: date) -> date:
+    """The newest day on which data is expected, by the calendar."""
+    days = expected_days(use_case.calendar, Window(newest - timedelta(days=LOOK_BACK_DAYS), newest))
+    return days[-1] if days else newest
+
+
+def _newest_features(use_case: UseCase) -> date | None:
+    """The newest day that has features; None where there are none yet."""
+    from pipelines import database
+
+    url = get_settings().require_database()
+    if not database.query(url, "select to_regclass(%s) as found", (use_case.feature_table,))[0]["found"]:
+        return None
+    (row,) = database.query(url, f"select max({use_case.day_column}) as day from {use_case.feature_table}")
+    found: date | None = row["day"]
+    return found
+
+
 def _bring_history(use_case: UseCase, until: date, report: Report) -> None:
     """All days since the use case's first, where they are not there yet."""
     from headwater.commands.data import said_of
-    from pipelines import database, steps
+    from pipelines import steps
 
-    settings = get_settings()
-    url = settings.require_database()
-    newest = None
-    if database.query(url, "select to_regclass(%s) as found", (use_case.feature_table,))[0]["found"]:
-        newest = database.query(url, f"select max({use_case.day_column}) as day from {use_case.feature_table}")[0][
-            "day"
-        ]
+    settings, newest = get_settings(), _newest_features(use_case)
     if newest is not None and newest >= until:
         report(f"history is there up to {newest}")
         return
@@ -93,12 +113,18 @@ def _ingest_and_score(airflow: Airflow, use_case: UseCase, day: date, report: Re
     airflow.unpause(ingest)
     before = {run["dag_run_id"] for run in _runs(airflow, score, day)}
     _await(airflow, ingest, airflow.trigger(ingest, partition_key=str(day)), report)
-    until = time.monotonic() + 60
+    until = time.monotonic() + START_TIMEOUT_S
     while not (started := [run for run in _runs(airflow, score, day) if run["dag_run_id"] not in before]):
         if time.monotonic() > until:
             raise StackError(f"The features of {day} are published, but Airflow started no run of {score}.")
         time.sleep(PAUSE_S)
     _await(airflow, score, started[0]["dag_run_id"], report)
+
+
+def _score(airflow: Airflow, use_case: UseCase, day: date, report: Report) -> None:
+    """Triggers the scoring of a day by itself."""
+    dag_id = use_case.dag_id("score")
+    _await(airflow, dag_id, airflow.trigger(dag_id, partition_key=str(day)), report)
 
 
 def _runs(airflow: Airflow, dag_id: str, day: date) -> list[dict[str, Any]]:
@@ -128,14 +154,21 @@ def _await(airflow: Airflow, dag_id: str, run_id: str, report: Report) -> None:
         time.sleep(PAUSE_S)
 
 
-def _most_at_risk(use_case: UseCase, day: date) -> str:
+def _newest_answers(use_case: UseCase) -> list[dict[str, Any]]:
+    """The predictions of the newest day that has some."""
     from models import score
 
-    answers = [row for row in score.latest(get_settings().require_database(), use_case) if row["day"] == day]
+    answers = score.latest(get_settings().require_database(), use_case, MOST_ANSWERS)
+    return [row for row in answers if row["day"] == answers[0]["day"]]
+
+
+def _most_at_risk(use_case: UseCase, answers: list[dict[str, Any]]) -> tuple[str, date]:
+    """The entity with the highest last number of its answer, a probability where there is one; and its day."""
     if not answers:
-        raise NotFoundError(f"There is no prediction of {use_case.slug} for {day}.")
-    output = list(answers[0]["outputs"])[-1]
-    return str(max(answers, key=lambda row: row["outputs"][output])["entity"])
+        raise NotFoundError(f"There is no prediction of {use_case.slug}; see its DAG {use_case.dag_id('score')}.")
+    output = [name for name, value in answers[0]["outputs"].items() if isinstance(value, int | float)][-1]
+    most = max(answers, key=lambda row: row["outputs"][output])
+    return str(most["entity"]), most["day"]
 
 
 def _model(use_case: UseCase) -> dict[str, Any]:

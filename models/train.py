@@ -44,12 +44,14 @@ def start(
     snapshot = take(use_case, settings, extent)
     experiment_id = tracking.experiment(use_case, settings)
     name = f"{use_case.slug} up to {snapshot.last_day}"
-    run = tracking.client(settings).create_run(experiment_id, run_name=name, tags=_tags(snapshot) | (tags or {}))
+    run = tracking.client(settings).create_run(
+        experiment_id, run_name=name, tags=_tags(snapshot, settings) | (tags or {})
+    )
     return {"snapshot": snapshot.to_dict(), "run_id": run.info.run_id, "experiment_id": experiment_id}
 
 
-def _tags(snapshot: Snapshot) -> dict[str, str]:
-    return snapshot.to_tags() | {"commit": code_version()}
+def _tags(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
+    return snapshot.to_tags() | {"commit": code_version(), "env": settings.env}
 
 
 def train_candidate(
@@ -74,7 +76,7 @@ def train_candidate(
     train, holdout = split(snapshot, use_case, frame)
     tracking.experiment(use_case, settings)
     model = registry.part(use_case, "model").candidates(SEED)[name]
-    tags = {"mlflow.parentRunId": training["run_id"], "candidate": name} | _tags(snapshot)
+    tags = {"mlflow.parentRunId": training["run_id"], "candidate": name} | _tags(snapshot, settings)
     with mlflow.start_run(run_name=name, tags=tags) as run:
         path = snapshot_path(settings.lake, use_case).url
         source = DeltaDatasetSource(path=path, delta_table_version=snapshot.version)

@@ -1,18 +1,20 @@
 """All settings, read in this one place.
 
-They come from the environment (`HEADWATER_*`), then from `.env` in the project's folder, then from the
-`stack.env` that the local stack writes into the home folder when it starts. An unknown key is an error, but in
-`stack.env`: there it is of another version, whose stack must still be ended, and the next cold start replaces it.
+They come from the environment (`HEADWATER_*`), then from `.env.<env>` and `.env` in the project's folder, then from the
+`stack.env` that the local stack writes into the home folder when it starts. `HEADWATER_ENV` says which `<env>` that is:
+the keys are the same in all, only their values differ. An unknown key is an error, but in `stack.env`: there it is of
+another version, whose stack must still be ended, and the next cold start replaces it.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -26,6 +28,8 @@ from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
+STACK_FILE = "stack.env"
+Env = Literal["dev", "staging", "prod"]
 _EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE", "source_urls": "USGS"}
 """The settings that are mappings, and a name in each."""
 
@@ -44,6 +48,8 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
+    env: Env = "dev"
+    """What this installation is for; `.env.<env>` comes before `.env`. Prod refuses what is only for trying things."""
     home: Path = PROJECT / "var"
     """Folder for everything that is written: lake, reports, logs, the local stack's state."""
     database_url: SecretStr | None = None
@@ -146,20 +152,80 @@ def _nameless(name: str) -> SettingsError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One place that settings come from, with those of its keys that are ours; what is empty counts as not set."""
+
+    where: str
+    values: Mapping[str, str]
+    file: Path | None = None
+
+
+def layers() -> list[Layer]:
+    """The places that settings come from; of those that have a key, the first one counts.
+
+    Raises:
+        SettingsError: `HEADWATER_ENV` is none that there is, or the file of one says that it is another.
+    """
+    environment = Layer("environment", _ours(os.environ))
+    plain = _file(PROJECT / ".env")
+    env = environment.values.get(f"{PREFIX}ENV") or plain.values.get(f"{PREFIX}ENV") or "dev"
+    if env not in get_args(Env):
+        raise SettingsError(f"{PREFIX}ENV is {env!r}, and must be one of {', '.join(get_args(Env))}.")
+    own = _file(PROJECT / f".env.{env}")
+    if (own.values.get(f"{PREFIX}ENV") or env) != env:
+        raise SettingsError(f"{own.file} sets {PREFIX}ENV to another one than {env}; take the line out of it.")
+    found = [environment, own, plain]
+    if env != "prod":
+        home = next(filter(None, (layer.values.get(f"{PREFIX}HOME") for layer in found)), "var")
+        found.append(_file(PROJECT / Path(home).expanduser() / STACK_FILE))
+    return found
+
+
+def _file(path: Path) -> Layer:
+    return Layer(path.name, _ours(dotenv_values(path)), path)
+
+
+def _ours(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Names in capitals, since their case does not count."""
+    return {key.upper(): value or "" for key, value in values.items() if key.upper().startswith(PREFIX)}
+
+
 @cache
 def get_settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        SettingsError: a key is unknown or a value cannot be used.
+        SettingsError: a key is unknown, a value cannot be used, or the environment is prod and `refusals` has some.
     """
-    dotenv = PROJECT / ".env"
-    home = os.environ.get(f"{PREFIX}HOME") or dotenv_values(dotenv).get(f"{PREFIX}HOME") or PROJECT / "var"
-    stack = PROJECT / Path(home).expanduser() / "stack.env"
-    _refuse_unknown(os.environ, "the environment")
-    _refuse_unknown(dotenv_values(dotenv), str(dotenv))
+    settings = read_settings(layers())
+    if refused := refusals(settings):
+        raise SettingsError(f"{PREFIX}ENV is {settings.env}: {' '.join(refused)}")
+    return settings
+
+
+def refusals(settings: Settings) -> list[str]:
+    """What prod does without, a sentence each: defaults that are only for trying things out."""
+    said = []
+    if settings.env == "prod" and settings.sources == "sandbox":
+        said.append(f"The sandbox's data is invented; set {PREFIX}SOURCES=live.")
+    if settings.env == "prod" and settings.database_url is None:
+        said.append(f"There is no database, and none is taken from a local stack; set {PREFIX}DATABASE_URL.")
+    return said
+
+
+def read_settings(found: list[Layer]) -> Settings:
+    """The settings of these layers, the environment first.
+
+    Raises:
+        SettingsError: a key is unknown, or a value cannot be used.
+    """
+    for layer in found:
+        if layer.where != STACK_FILE:
+            _refuse_unknown(layer.values, str(layer.file or f"the {layer.where}"))
+    files = [layer.file for layer in reversed(found) if layer.file is not None]
     try:
-        return Settings(_env_file=(stack, dotenv))  # type: ignore[call-arg]
+        return Settings(_env_file=tuple(files))  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "dict_type":

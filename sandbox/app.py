@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,10 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox import nwis, openmeteo, usgs
 from sandbox.faults import Fault, FaultBook, FaultLayer
 from sandbox.limits import RateLimiter
-from sandbox.nse.routes import ROUTES as NSE_ROUTES
 from sandbox.simulation import DRIFT_START, World, utc_today
 from sandbox.wire import State
 
@@ -30,13 +32,7 @@ def create_app(
     book = FaultBook()
     app = Starlette(
         routes=[
-            Route("/usgs/ogcapi/{version:str}/collections/{collection:str}/items", usgs.items),
-            Route("/usgs/nwis/dv/", nwis.daily_values),
-            Route("/usgs/nwis/dv", nwis.daily_values),
-            Route("/archive/v1/archive", openmeteo.archive),
-            Route("/forecast/v1/forecast", openmeteo.forecasts),
-            Route("/past-forecast/v1/forecast", openmeteo.past_forecasts),
-            *NSE_ROUTES,
+            *upstreams(),
             Route("/healthz", _health),
             Route("/_faults", _faults, methods=["GET", "POST", "DELETE"]),
             Route("/_requests", _requests, methods=["GET", "DELETE"]),
@@ -46,6 +42,14 @@ def create_app(
     app.state.sandbox = State(World(clock, drift_start), limiter or RateLimiter())
     app.state.book = book
     return app
+
+
+def upstreams() -> Iterator[Route]:
+    """The routes of every upstream: what a module of this folder, or `routes` of a folder in it, has as `ROUTES`."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        name = f"sandbox.{module.name}.routes" if module.ispkg else f"sandbox.{module.name}"
+        if not module.name.startswith("_") and find_spec(name) is not None:
+            yield from getattr(import_module(name), "ROUTES", ())
 
 
 async def _health(request: Request) -> Response:

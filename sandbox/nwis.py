@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from sandbox.gauge import readings
 from sandbox.simulation import FIRST_DAY
@@ -48,3 +49,6 @@ def _asks_for_flow(request: Request) -> bool:
 def _refused(reason: str, headers: dict[str, str]) -> Response:
     page = f"<html><head><title>Error report</title></head><body><h1>HTTP Status 400 - {reason}</h1></body></html>"
     return HTMLResponse(page, 400, headers)
+
+
+ROUTES = (Route("/usgs/nwis/dv/", daily_values), Route("/usgs/nwis/dv", daily_values))

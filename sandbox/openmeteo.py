@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sandbox.forecasts import LONGEST_LEAD, DayWeather, forecast, observed
 from sandbox.openmeteo_params import FORECAST_PAST_DAYS, UNITS, Span, coordinates, days, snapped, variables, zone
@@ -93,3 +94,10 @@ def _body(
             **{name: [None if row is None else row.value(name) for row in told] for name in names},
         }
     return body
+
+
+ROUTES = (
+    Route("/archive/v1/archive", archive),
+    Route("/forecast/v1/forecast", forecasts),
+    Route("/past-forecast/v1/forecast", past_forecasts),
+)

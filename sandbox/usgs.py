@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sandbox.gauge import Reading, readings
 from sandbox.locations import location
@@ -143,3 +144,6 @@ def _point(page: Page, site: Site) -> dict[str, Any] | None:
 
 def _error(status: int, code: str, description: str, headers: dict[str, str]) -> Response:
     return JSONResponse({"code": code, "type": code, "description": description}, status, headers)
+
+
+ROUTES = (Route("/usgs/ogcapi/{version:str}/collections/{collection:str}/items", items),)

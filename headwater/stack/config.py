@@ -23,7 +23,7 @@ from headwater.stack.files import HOST, free_port, is_free, write_private
 from headwater.stack.postgres import Cluster
 from pipelines.errors import StackError
 from pipelines.registry import use_cases
-from pipelines.settings import PREFIX, PROJECT
+from pipelines.settings import PREFIX, STACK_FILE, layers
 
 USUAL_PORTS = {"POSTGRES": 5433, "SANDBOX": 8094, "MLFLOW": 5000, "AIRFLOW": 8080}
 SERVING = "SERVING_URLS__"
@@ -34,7 +34,7 @@ LOCAL_HOSTS = {HOST, "localhost", "::1"}
 
 def stack_env(home: Path) -> Path:
     """Where the stack's environment is kept."""
-    return home / "stack.env"
+    return home / STACK_FILE
 
 
 def load(home: Path) -> dict[str, str]:
@@ -93,9 +93,10 @@ def _wanted_ports(keys: Mapping[str, str], wanted: Mapping[str, str]) -> dict[st
 
 
 def user_values() -> dict[str, str]:
-    """What the user has set: the environment before the project's `.env`."""
-    dotenv = dotenv_values(PROJECT / ".env")
-    return {**{key: value for key, value in dotenv.items() if value}, **os.environ}
+    """What the user has set: the environment before the project's `.env.<env>` and `.env`."""
+    files = [layer.file for layer in reversed(layers()) if layer.file is not None and layer.where != STACK_FILE]
+    found = {key: value for file in files for key, value in dotenv_values(file).items() if value}
+    return {**found, **os.environ}
 
 
 def build(home: Path) -> dict[str, str]:

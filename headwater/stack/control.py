@@ -87,8 +87,11 @@ def up(progress: Progress = _silent, services: Sequence[str] | None = None, time
 
     Raises:
         StackError: a service ended or was not well in time (it is named, with its log's last lines), or a
-            port that the user has set is in use, or the stack runs without some of the services asked for.
+            port that the user has set is in use, or the stack runs without some of the services asked for, or the
+            environment is prod.
     """
+    if get_settings().env == "prod":
+        raise StackError(f"The local stack is no place for prod; set {PREFIX}ENV to dev or staging to start it.")
     begin, home = time.monotonic(), get_settings().home
     wanted = [service.name for service in select(services)]
     with _lock(home):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +10,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-import uvicorn
-from db.helpers import Upstreams, make_settings
+from db.helpers import Upstreams, make_settings, served
 
-from headwater.stack.files import free_port
 from pipelines.settings import Settings
 from sandbox.app import create_app
 from sandbox.limits import RateLimiter
@@ -23,21 +19,10 @@ from sandbox.limits import RateLimiter
 
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[Upstreams]:
-    port = free_port()
-    found = Upstreams(f"http://127.0.0.1:{port}")
-    app = create_app(clock=lambda: found.today, limiter=RateLimiter(10**6, 10**6))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive(), "the sandbox ended"
-        assert time.monotonic() < deadline, "the sandbox does not start"
-        time.sleep(0.02)
-    yield found
-    found.client.close()
-    server.should_exit = True
-    thread.join(10)
+    found = Upstreams("")
+    with served(create_app(clock=lambda: found.today, limiter=RateLimiter(10**6, 10**6))) as found.url:
+        yield found
+        found.client.close()
 
 
 @contextmanager

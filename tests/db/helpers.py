@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,8 +13,11 @@ from typing import Any
 
 import httpx
 import polars as pl
+import uvicorn
 from pydantic import SecretStr
+from starlette.applications import Starlette
 
+from headwater.stack.files import free_port
 from pipelines import database
 from pipelines.feed import Read
 from pipelines.registry import get_use_case
@@ -24,6 +30,25 @@ FLOOD = get_use_case("flood")
 SITES, DISCHARGE, WEATHER, FORECAST = (FLOOD.dataset(name) for name in ("sites", "discharge", "weather", "forecast"))
 DAY = date(2024, 3, 1)
 NOON = datetime(2024, 3, 20, 12, tzinfo=UTC)
+
+
+@contextmanager
+def served(app: Starlette) -> Iterator[str]:
+    """A server in a thread, and its URL."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive(), "the sandbox ended"
+        assert time.monotonic() < deadline, "the sandbox does not start"
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 @dataclass

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from headwater.cli import app
 
-REPORTING = {"status", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
+REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
              "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
              "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
-SILENT = {"up", "down", "serve"}
+SILENT = {"up", "down", "serve", "new", "slurm train"}
 
 
 def _commands() -> dict[str, click.Command]:
@@ -95,6 +95,11 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("bootstrap flood --camels", "is not understood; write --<kind> PATH"),
         ("bootstrap flood --camels /nowhere/at/all", "There is nothing at /nowhere/at/all"),
         ("contracts show nowhere", "There is no use case 'nowhere'"),
+        ("new Flood", "'Flood' is no slug; write it in small letters"),
+        ("new flood", "There is already a use case 'flood'; choose another slug"),
+        ("slurm train nowhere", "There is no use case 'nowhere'"),
+        ("slurm train flood --time soon", "'soon' is no time limit; write it as 04:00:00"),
+        ("demo nowhere", "There is no use case 'nowhere'"),
         ("contracts show flood --dataset gauges", "flood has no data set 'gauges'; it has: sites, discharge"),
     ],
 )

@@ -13,11 +13,9 @@ from typer.testing import CliRunner
 from headwater.cli import app
 from pipelines import generated, releases
 from pipelines.errors import ContractError
-from pipelines.registry import get_use_case, use_cases
+from pipelines.registry import get_use_case
 from pipelines.spec import Column, UseCase
 
-CASES = list(use_cases().values())
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
 DECLARED = get_use_case("flood")
 FLOOD = replace(DECLARED, datasets=tuple(replace(dataset, version="1.0") for dataset in DECLARED.datasets))
 """Whatever version its contracts have reached, here they are at their first."""
@@ -36,28 +34,6 @@ def changed(version: str, **changes: Any) -> UseCase:
 
 def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-# Conformance: over every use case that the registry finds
-
-
-@each_case
-def test_every_declared_version_is_released(case: UseCase) -> None:
-    assert [dataset.name for dataset in releases.unreleased(case)] == [], "run `headwater contracts release`"
-
-
-@each_case
-def test_every_declared_contract_may_follow_the_released_one(case: UseCase) -> None:
-    assert releases.incompatible(case) == []
-
-
-@each_case
-def test_nothing_is_wrong_with_contracts_and_what_derives_from_them(case: UseCase) -> None:
-    assert releases.faults(case) == []
-
-
-def test_every_folder_of_released_contracts_belongs_to_a_use_case() -> None:
-    assert {path.name for path in (releases.PROJECT / releases.FOLDER).iterdir()} == {case.slug for case in CASES}
 
 
 # How a release goes

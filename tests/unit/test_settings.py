@@ -100,9 +100,7 @@ def test_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_unknown_key_of_the_environment_is_refused_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWATER_DATABSE_URL", "x")
-    with pytest.raises(
-        SettingsError, match=r"HEADWATER_DATABSE_URL in the environment; did you mean HEADWATER_DATABASE"
-    ):
+    with pytest.raises(SettingsError, match=r"HEADWATER_DATABSE_URL in the environment; did you mean HEADWATER_DATA"):
         get_settings()
 
 
@@ -203,3 +201,76 @@ def test_a_lake_under_a_name_that_the_libraries_misread_is_refused(url: str) -> 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         get_settings().sources = "live"  # type: ignore[misc]
+
+
+# Environments
+
+
+@pytest.mark.parametrize("env", ["dev", "staging", "prod"])
+def test_the_file_of_an_environment_comes_before_the_common_one_and_after_the_environment(
+    project: Path, monkeypatch: pytest.MonkeyPatch, env: str
+) -> None:
+    (project / ".env").write_text(
+        f"HEADWATER_ENV={env}\nHEADWATER_SOURCES=live\nHEADWATER_DATABASE_URL=postgresql://u:p@h/d\n"
+        "HEADWATER_MLFLOW_URL=http://common\nHEADWATER_AIRFLOW_URL=http://common\nHEADWATER_SANDBOX_URL=http://common\n"
+    )
+    for other in ("dev", "staging", "prod"):
+        (project / f".env.{other}").write_text(
+            f"HEADWATER_MLFLOW_URL=http://{other}\nHEADWATER_AIRFLOW_URL=http://{other}\n"
+        )
+    monkeypatch.setenv("HEADWATER_AIRFLOW_URL", "http://environment")
+    settings = get_settings()
+    assert settings.env == env
+    assert settings.sandbox_url == "http://common"
+    assert settings.mlflow_url == f"http://{env}"
+    assert settings.airflow_url == "http://environment"
+
+
+def test_the_environment_says_which_environment_it_is_before_the_file_does(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text("HEADWATER_ENV=prod\n")
+    monkeypatch.setenv("HEADWATER_ENV", "staging")
+    assert get_settings().env == "staging"
+
+
+@pytest.mark.parametrize("env", ["dev", "staging", "prod"])
+def test_an_unknown_key_is_refused_in_the_file_of_each_environment(
+    project: Path, monkeypatch: pytest.MonkeyPatch, env: str
+) -> None:
+    monkeypatch.setenv("HEADWATER_ENV", env)
+    (project / f".env.{env}").write_text("HEADWATER_DATABSE_URL=postgresql://u:p@h/d\n")
+    with pytest.raises(
+        SettingsError,
+        match=rf"Unknown setting HEADWATER_DATABSE_URL in .*\.env\.{env}; did you mean HEADWATER_DATABASE",
+    ):
+        get_settings()
+
+
+def test_an_environment_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_ENV", "production")
+    with pytest.raises(SettingsError, match="HEADWATER_ENV is 'production', and must be one of dev, staging, prod"):
+        get_settings()
+
+
+def test_the_file_of_an_environment_cannot_be_that_of_another(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_ENV", "staging")
+    (project / ".env.staging").write_text("HEADWATER_ENV=prod\n")
+    with pytest.raises(SettingsError, match=r"\.env\.staging sets HEADWATER_ENV to another one than staging"):
+        get_settings()
+
+
+def test_prod_takes_nothing_from_a_local_stack_and_refuses_what_is_only_for_trying(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "var" / "stack.env").write_text("HEADWATER_DATABASE_URL=postgresql://u:p@local/d\n")
+    assert get_settings().require_database() == "postgresql://u:p@local/d"
+    get_settings.cache_clear()
+    monkeypatch.setenv("HEADWATER_ENV", "prod")
+    with pytest.raises(SettingsError, match=r"set HEADWATER_SOURCES=live\. There is no database.*HEADWATER_DATABASE_"):
+        get_settings()
+    monkeypatch.setenv("HEADWATER_DATABASE_URL", "postgresql://u:p@far/d")
+    with pytest.raises(SettingsError, match=r"HEADWATER_ENV is prod: .* set HEADWATER_SOURCES=live\.$"):
+        get_settings()
+    monkeypatch.setenv("HEADWATER_SOURCES", "live")
+    assert get_settings().require_database() == "postgresql://u:p@far/d"

@@ -1,0 +1,52 @@
+"""What the modules `source` and `model` of a use case must have, for the steps and the training to use them."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+from conformance.cases import each_case
+from sklearn.base import clone
+
+from pipelines import registry
+from pipelines.landing import Recording
+from pipelines.spec import UseCase
+
+
+@each_case
+def test_what_is_promised_about_the_source_is_what_its_module_has(case: UseCase) -> None:
+    module = registry.part(case, "source")
+    assert callable(module.fetch)
+    assert callable(module.parse)
+    for kind, recording in module.RECORDED.items():
+        assert isinstance(recording, Recording), kind
+        assert len(recording.doc) > 4, kind
+        # The options of `headwater bootstrap` itself come first
+        assert kind not in {"train", "no-train", "cutoff", "json", "help"}, kind
+
+
+@each_case
+def test_what_is_promised_about_the_model_is_what_its_module_has(case: UseCase) -> None:
+    module = registry.part(case, "model")
+    for name in ("candidates", "baselines", "usable", "metrics", "figures", "selection_score"):
+        assert callable(getattr(module, name)), name
+    assert module.OUTPUTS
+    assert len(set(module.OUTPUTS)) == len(module.OUTPUTS)
+    assert case.gate.must_beat in inspect.getsource(module.baselines)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+@each_case
+def test_candidates_are_several_pipelines_that_can_be_kept_and_made_again(case: UseCase, seed: int) -> None:
+    module = registry.part(case, "model")
+    made, again = module.candidates(seed), module.candidates(seed)
+    assert len(made) >= 2
+    assert list(made) == list(again)
+    for name, pipeline in made.items():
+        assert [step for step, _ in pipeline.steps][-1] == "forecast", name
+        assert len(pipeline.steps) >= 2, "drift is looked for in what the steps before the last one give"
+        assert repr(pickle.loads(pickle.dumps(pipeline))) == repr(again[name]), name
+        assert repr(clone(pipeline)) == repr(again[name]), name
+        # Without the day of each row, when its label was known, or whom it is of, it can hold nothing out
+        assert {"days", "known", "entities"} & set(inspect.signature(pipeline[-1].fit).parameters), name
