@@ -130,11 +130,12 @@ def _await(airflow: Airflow, dag_id: str, run_id: str, report: Report) -> None:
 
 def _most_at_risk(use_case: UseCase, day: date) -> str:
     from models import score
+    from pipelines import registry
 
     answers = [row for row in score.latest(get_settings().require_database(), use_case) if row["day"] == day]
     if not answers:
         raise NotFoundError(f"There is no prediction of {use_case.slug} for {day}.")
-    output = list(answers[0]["outputs"])[-1]
+    output = registry.part(use_case, "model").OUTPUTS[-1]
     return str(max(answers, key=lambda row: row["outputs"][output])["entity"])
 
 

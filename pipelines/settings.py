@@ -26,7 +26,8 @@ from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
-_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE", "source_urls": "USGS"}
+_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "sandbox_databases": "CRM", "serving_urls": "USE_CASE",
+             "source_urls": "USGS"}  # fmt: skip
 """The settings that are mappings, and a name in each."""
 
 
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     sources: Literal["sandbox", "live"] = "sandbox"
     """Whether upstreams are the sandbox on this machine or the real hosts."""
     sandbox_url: str = "http://127.0.0.1:8094"
+    sandbox_databases: dict[str, SecretStr] = {}
+    """Where the sandbox has the upstreams that are databases, by source name."""
     source_urls: dict[str, SecretStr] = {}
     """Where upstreams are, by source name, in place of the sandbox and of their public address."""
     api_keys: dict[str, SecretStr] = {}
@@ -105,9 +108,20 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     def source_url(self, source: Source) -> str:
-        """Where an upstream is: where it was set to be, else its public address or its folder in the sandbox."""
+        """Where an upstream is: where it was set to be, else its public address or its folder in the sandbox.
+
+        Raises:
+            SettingsError: it is a database, and nobody has set where.
+        """
         if source.name in self.source_urls:
             return self.source_urls[source.name].get_secret_value().rstrip("/")
+        if source.kind == "database":
+            if self.sources == "sandbox" and source.name in self.sandbox_databases:
+                return self.sandbox_databases[source.name].get_secret_value()
+            raise SettingsError(
+                f"{PREFIX}SOURCE_URLS__{source.name.upper()} is not set and no local stack keeps that database; write "
+                "it as postgresql://reader:password@host:port/database, with an account that may only read."
+            )
         return source.live_url if self.sources == "live" else self.sandbox_url + source.sandbox_path
 
     def serving_url(self, slug: str) -> str:
