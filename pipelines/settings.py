@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}
     """Where each use case's champion is served, by slug, such as HEADWATER_SERVING_URLS__FLOOD."""
     airflow_url: str = "http://127.0.0.1:8080"
+    alert_emails: str = ""
+    """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""
@@ -94,6 +96,11 @@ class Settings(BaseSettings):
     def reports(self) -> Path:
         """Folder of the HTML reports."""
         return self.home / "reports"
+
+    @property
+    def alert_recipients(self) -> list[str]:
+        """The addresses of `alert_emails`."""
+        return [address.strip() for address in self.alert_emails.split(",") if address.strip()]
 
     def require_database(self) -> str:
         """The warehouse's URL.

@@ -32,8 +32,9 @@ class Feature(BaseModel):
 class ServingCard(BaseModel):
     """The served model: where it comes from, what goes in and what comes out.
 
-    `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its
-    answer that are numbers, `texts` those that are text. `entity` and `day` are the keys of `feature_table`, a qualified name such as `flood.features`.
+    `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its answer that are
+    numbers, `texts` those that are text. `entity` and `day` are the keys of `feature_table`, a qualified name such as
+    `flood.features`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

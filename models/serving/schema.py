@@ -109,7 +109,7 @@ def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def json_outputs(card: ServingCard, outputs: pd.DataFrame) -> list[dict[str, float | str | None]]:
-    """The model's answer as JSON objects of plain floats and texts; NaN and infinity, which JSON has not, become null."""
+    """The model's answer as JSON objects of plain floats and texts; NaN and infinity, which JSON lacks, become null."""
     columns: list[list[float | str | None]] = [
         [value if math.isfinite(value) else None for value in map(float, outputs[name])] for name in card.outputs
     ]
