@@ -42,7 +42,7 @@ def create_databases(cluster: Cluster, port: int) -> None:
             _create_database(cursor, name, cluster.passwords[name])
         for name in source_databases():
             _create_database(cursor, name, cluster.passwords[name])
-            _create_reader(cursor, name, cluster.passwords[reader_of(name)])
+            create_reader(cursor, name, cluster.passwords[reader_of(name)])
         # Airflow commits every heartbeat. Losing its last half second in a power failure costs it a task
         # that runs again; the warehouse and the model registry keep waiting for the disk.
         cursor.execute("ALTER ROLE airflow SET synchronous_commit = off")
@@ -58,7 +58,7 @@ def _create_role(cursor: Any, name: str, password: str) -> None:
     cursor.execute(sql.SQL("{verb} ROLE {name} LOGIN PASSWORD {password}").format(verb=verb, **names))
 
 
-def _create_reader(cursor: Any, database: str, password: str) -> None:
+def create_reader(cursor: Any, database: str, password: str) -> None:
     """The role that Headwater reads an upstream's database with, as another team would give it one."""
     role = reader_of(database)
     _create_role(cursor, role, password)
