@@ -152,7 +152,7 @@ class Database:
                 f"{MOST_GONE:.0%} are taken for deleted at once: is it being restored, or was it emptied? Nothing was "
                 "stored. Clear the task when its rows are back."
             )
-        yield from (Received(body, sql, ARROW, {"seen": str(seen)}) for body in answers if height(body))
+        yield from (Received(body, sql, ARROW, {"seen": str(seen)}) for body in answers)
 
     def _ask(self, sql: str, *parameters: str) -> bytes:
         """The answer to a query, as an Arrow stream."""

@@ -1,40 +1,43 @@
-"""The upstreams that are databases, kept at today's state: `python -m sandbox.databases` fills those it is told of.
-
-Each is a package of this sandbox with a function `advance(url, day)`. Where they are is in the environment variable
-SANDBOX_OWNERS: a JSON object of URLs by name, each of an account that owns its database.
-"""
+"""The upstreams that are databases, kept at today's state; each is a package here with a function `advance(url, day)`."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
 from importlib import import_module
-
-from sandbox.simulation import utc_today
 
 log = logging.getLogger(__name__)
 PAUSE_S = 60.0
 
 
-def advance(urls: Mapping[str, str]) -> None:
-    """Brings each database to today."""
-    for name, url in urls.items():
-        count = import_module(f"sandbox.{name}").advance(url, utc_today())
+def advance(owners: Mapping[str, str], today: date) -> None:
+    """Brings each database to a day.
+
+    Args:
+        owners: URL of each database, by the name of its package; of an account that owns it.
+        today: the day.
+    """
+    for name, url in owners.items():
+        count = import_module(f"sandbox.{name}").advance(url, today)
         if count:
             log.info("%s: %d rows written or deleted", name, count)
 
 
-def main() -> None:
-    """Keep them there until stopped."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    urls: dict[str, str] = json.loads(os.environ["SANDBOX_OWNERS"])
+def keep(owners: Mapping[str, str], clock: Callable[[], date]) -> None:
+    """Brings each database to today, and goes on doing so in the background."""
+    if not owners:
+        return
+    advance(owners, clock())
+    threading.Thread(target=_go_on, args=(owners, clock), daemon=True).start()
+
+
+def _go_on(owners: Mapping[str, str], clock: Callable[[], date]) -> None:
     while True:
-        advance(urls)
         time.sleep(PAUSE_S)
-
-
-if __name__ == "__main__":
-    main()
+        try:
+            advance(owners, clock())
+        except Exception:  # Postgres may be down for a while; the next round finds it again
+            log.exception("The databases could not be brought to today.")

@@ -53,8 +53,6 @@ class Prober:
             return self._beats(service.heartbeat, since)
         if service.name == API:
             return bool(self._airflow_health().get("metadatabase", {}).get("status") == "healthy")
-        if service.health is None:
-            return True  # it answers nobody; that it runs is all there is to see
         answer = _get(f"{url}{service.health}")
         return answer is not None and answer.is_success
 

@@ -29,7 +29,7 @@ READS_THE_ENVIRONMENT = {
     "headwater/stack/control.py": "hands the environment on to the local stack's supervisor",
     "headwater/stack/postgres.py": "runs as a service of the local stack, which tells it its port",
     "headwater/stack/databases.py": "runs as a service of the local stack, which tells it Postgres' port",
-    "sandbox/databases.py": "runs as a service of the local stack, which tells it where its databases are",
+    "sandbox/__main__.py": "runs as a service of the local stack, which tells it where its databases are",
 }
 NO_UNIT: dict[str, str] = {}
 """Float columns without a unit, as `use case.data set.column`, and why."""
