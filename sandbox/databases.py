@@ -1,4 +1,4 @@
-"""The upstreams that are databases, kept at today's state; each is a package here with a function `advance(url, day)`."""
+"""The upstreams that are databases, kept at today's state; each is a package with a function `advance(url, day)`."""
 
 from __future__ import annotations
 
