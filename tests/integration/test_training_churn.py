@@ -41,7 +41,7 @@ def settings(
         home=tmp_path_factory.mktemp("home"), database_url=SecretStr(new_warehouse()), mlflow_url=mlflow_server.url
     )
     types = {name: POSTGRES.get(kind.kind, "text") for name, kind in frame.dtypes.items()}
-    types |= {name: "text" for name in frame.select_dtypes("str")}
+    types |= dict.fromkeys(frame.select_dtypes("str"), "text")
     rows = frame.astype(object).where(frame.notna(), None)
     with database.connect(found.require_database()) as connection, connection.cursor() as cursor:
         typed = ", ".join(f"{name} {kind}" for name, kind in types.items())
