@@ -30,7 +30,7 @@ from pipelines.spec import Source
 ARROW = "arrow-stream"
 """Format of the answers."""
 APPLICATION = "headwater"
-STATEMENT_S, LOCK_S, IDLE_S = 300, 5, 60
+STATEMENT_S, LOCK_S, IDLE_S = 300, 5, 15
 """What the source's server is asked to end us at: a statement's time, the wait for a lock, standing idle."""
 KEYS_AT_ONCE = 50_000
 MOST_GONE = 0.1
@@ -132,13 +132,13 @@ class Database:
                 yield Received(body, sql, ARROW, {"seen": str(seen)})
 
     def gone(self, table: Table, known: Sequence[str], seen: date) -> Iterator[Received]:
-        """Which of these keys the table does not have any more (columns `table_name` and `row_key`).
+        """Which of these keys the table does not have any more: `table_name`, `row_key`, and `found_at` by its clock.
 
         Raises:
             SourceError: more than `MOST_GONE` of them, which nobody deletes in a day.
         """
         sql = (
-            f"select '{table.name}' as table_name, known.k as row_key from jsonb_array_elements_text($1::jsonb) as"
+            f"select '{table.name}' as table_name, known.k as row_key, now() as found_at from jsonb_array_elements_text($1::jsonb) as"
             f" known (k) where not exists (select from {table.name} where {table.key} = known.k)"
             " order by 2"
         )

@@ -71,9 +71,10 @@ def test_a_year_of_the_crm_becomes_a_row_a_customer_and_month(crm: Crm, settings
     assert {(row["customer_id"], row["day"]) for row in features} == there
     for row in features:
         gone = left[row["customer_id"]]
-        assert row["is_churn_next_month"] == (gone is not None and gone <= row["label_day"])
+        if row["label_day"] < LAST:
+            assert row["is_churn_next_month"] == (gone is not None and gone <= row["label_day"])
         assert row["contract"] is not None
-    assert 20 < sum(row["is_churn_next_month"] for row in features) < len(features) / 5
+    assert 20 < sum(bool(row["is_churn_next_month"]) for row in features) < len(features) / 5
 
 
 def test_an_attribute_of_a_month_is_the_one_that_was_known_then(crm: Crm, settings: Settings) -> None:
@@ -146,6 +147,7 @@ def test_a_replay_of_landing_and_features_computed_anew_are_as_they_were(crm: Cr
     for day in (date(2025, 1, 5), date(2025, 2, 3)):
         crm.advance(day)
         _day(settings, day)
+    steps.transform(CHURN, Window(day, day), settings)
     tables = [f"raw_churn.{dataset.name}" for dataset in CHURN.datasets]
     before = [fingerprint(url, table) for table in tables]
     made = [*rebuild.lake_from_landing(CHURN, settings), *rebuild.warehouse_from_lake(CHURN, settings)]

@@ -86,7 +86,7 @@ def test_what_is_gone_is_named_by_its_key_in_pieces_of_any_size(
         monkeypatch.setattr(upstream_database, "KEYS_AT_ONCE", size)
         with Database(SHOP, settings) as database:
             answers = list(database.gone(ORDERS, keys, DAY))
-        assert sorted(row for answer in answers for row in read(answer.body).rows()) == [
+        assert sorted(row[:2] for answer in answers for row in read(answer.body).rows()) == [
             ("shop.orders", "19"), ("shop.orders", "2"),
         ]  # fmt: skip
 
@@ -95,10 +95,9 @@ def test_a_source_that_lost_its_rows_stops_and_nothing_is_taken_for_deleted(sett
     shop.do("insert into shop.orders select n, 1, '2024-03-02' from generate_series(100, 299) as n")
     keys = _known(settings)["key"].to_list()
     shop.do("delete from shop.orders where id >= 200")
-    with Database(SHOP, settings) as database:
-        with pytest.raises(SourceError, match=r"shop has lost 100 of the 221 known rows of shop\.orders"):
-            list(database.gone(ORDERS, keys, DAY))
-        shop.do("truncate shop.orders")
+    lost = r"shop has lost 100 of the 221 known rows of shop\.orders"
+    with Database(SHOP, settings) as database, pytest.raises(SourceError, match=lost):
+        list(database.gone(ORDERS, keys, DAY))
 
 
 def test_all_answers_of_a_fetch_are_of_one_instant(settings: Settings, shop: Crm) -> None:
@@ -106,7 +105,7 @@ def test_all_answers_of_a_fetch_are_of_one_instant(settings: Settings, shop: Crm
         assert read(database.changed(ORDERS, MARCH, APRIL).body).height == 20
         shop.do("delete from shop.orders where id < 5")
         assert read(database.changed(ORDERS, MARCH, APRIL).body).height == 20
-        assert list(database.gone(ORDERS, ["1"], DAY)) == []
+        assert [read(answer.body).height for answer in database.gone(ORDERS, ["1"], DAY)] == [0]
 
 
 def test_it_can_only_read_and_holds_no_lock_but_that_of_reading(settings: Settings, shop: Crm) -> None:

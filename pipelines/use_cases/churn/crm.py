@@ -70,7 +70,8 @@ def fetch(dataset: Dataset, reach: Window, settings: Settings) -> Iterator[Recei
     with Database(USE_CASE.source(dataset.source), settings) as crm:
         if dataset == REMOVALS:
             for name, table in TABLES.items():
-                known = _known(USE_CASE.dataset(name), reach, settings)
+                asked = USE_CASE.dataset(name)
+                known = _known(asked, reach.widened(before=asked.correction_days), settings)
                 if known is not None and known.height:
                     yield from crm.gone(table, known["key"].to_list(), reach.end)
             return

@@ -134,6 +134,7 @@ REMOVALS = Dataset(
         Column(name="table_name", type="string", key=True, doc="Table of the CRM that the row was in."),
         Column(name="row_key", type="string", key=True, doc="Key that the row had there."),
         Column(name="day", type="date", key=True, doc="Day of the run that found the row gone."),
+        Column(name="found_at", type="timestamp", doc="When that was, by the CRM's clock."),
     ),
 )
 
