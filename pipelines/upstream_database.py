@@ -138,9 +138,9 @@ class Database:
             SourceError: more than `MOST_GONE` of them, which nobody deletes in a day.
         """
         sql = (
-            f"select '{table.name}' as table_name, known.k as row_key, now() as found_at from jsonb_array_elements_text($1::jsonb) as"
-            f" known (k) where not exists (select from {table.name} where {table.key} = known.k)"
-            " order by 2"
+            f"select '{table.name}' as table_name, known.k as row_key, now() as found_at"
+            " from jsonb_array_elements_text($1::jsonb) as known (k)"
+            f" where not exists (select from {table.name} where {table.key} = known.k) order by 2"
         )
         answers = [
             self._ask(sql, json.dumps(list(known[at : at + KEYS_AT_ONCE]))) for at in range(0, len(known), KEYS_AT_ONCE)
