@@ -1,4 +1,4 @@
-"""What all DAGs share: retries, the retry policy and the day that a run works on."""
+"""What all DAGs share: retries, the retry policy, the mail when a run fails, and the day that a run works on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipelines.spec import UseCase
 from pipelines.window import parse_day
 
 DAY_FORMAT = "%Y-%m-%d"
+SMTP_CONNECTION = "smtp_default"
 
 
 class RetryUnlessPointless(RetryPolicy):
@@ -60,6 +61,39 @@ def run_day(use_case: UseCase, partition_key: str | None, params: dict[str, Any]
     return parse_day(chosen) if chosen else day_of_run(use_case, datetime.now(UTC))
 
 
+def mail_failure(context: Any) -> None:
+    """Tells those of HEADWATER_ALERT_EMAILS that a run has failed, through Airflow's connection `smtp_default`.
+
+    Of the run and not of its tasks: it comes once, when all retries are over, whichever way the task ended. A task that
+    was killed on its last try calls nobody.
+    """
+    from pipelines.settings import get_settings
+
+    settings = get_settings()
+    if not settings.alert_recipients:
+        return
+    from html import escape
+    from urllib.parse import quote
+
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    dag, run_id = context["dag"], context["run_id"]
+    task = getattr(context.get("ti"), "task_id", None)
+    link = f"{settings.airflow_url}/dags/{dag.dag_id}/runs/{quote(run_id)}"
+    said = [
+        f"The run <b>{escape(run_id)}</b> of <b>{escape(dag.dag_id)}</b> has failed ({escape(context['reason'])}).",
+        *([f"Its last task: {escape(task)}."] if task else []),
+        f'Its log says what was wrong, and the page of the DAG what to do: <a href="{link}">{link}</a>',
+    ]
+    # Rendered by nobody: what a run is called is no template
+    SmtpNotifier(
+        smtp_conn_id=SMTP_CONNECTION,
+        to=settings.alert_recipients,
+        subject=f"Headwater: {dag.dag_id} has failed",
+        html_content="".join(f"<p>{line}</p>" for line in said),
+    ).notify(context)
+
+
 def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:
     """Arguments that every DAG of a use case is made with."""
     return {
@@ -67,6 +101,7 @@ def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any
         "dag_display_name": f"{use_case.title}: {shape}",
         "doc_md": doc,
         "default_args": {**DEFAULT_ARGS, "owner": use_case.owner},
+        "on_failure_callback": mail_failure,
         "tags": [use_case.slug, shape],
         "catchup": False,
         # A day after the other; Airflow counts a backfill's runs apart, against the backfill's own limit

@@ -2,8 +2,9 @@
 ### Score: the champion's predictions for a day, and the drift report
 
 Runs when the features of a day have been published (its partition), or by hand. **score** keeps a prediction for
-each entity in `serving.predictions` and fills in the labels that have matured; **drift** compares the last days'
-features with the champion's training rows of the same season and logs the report to MLflow.
+each entity in `serving.predictions`, also of the days before whose features may come late (`late_days` of the
+spec), and fills in the labels that have matured; **drift** compares the last days' features with the champion's
+training rows of the same season and logs the report to MLflow.
 
 **Needs** a champion: before the first training the run is skipped, and on days without data by the spec's calendar.
 Also the features, MLflow and Postgres.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models import promotion, selection, train
-from models.snapshot import EVERYTHING, Extent
+from models.snapshot import EVERYTHING, Extent, Snapshot
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
@@ -27,12 +27,12 @@ def train_and_promote(
         ModelError: too few rows, or a step failed; the present champion stays.
     """
     training = train.start(use_case, settings, extent)
-    snapshot = training["snapshot"]
-    on_step(f"snapshot {snapshot['version']}: {snapshot['rows']} rows, hold-out from {snapshot['cutoff']}")
+    snapshot = Snapshot.from_dict(training["snapshot"])
+    on_step(f"snapshot {snapshot.version}: {snapshot.rows} rows, {snapshot.parted}")
     trained = []
     for name in train.candidate_names(use_case):
         trained.append(train.train_candidate(use_case, training, name, settings))
-        on_step(f"trained {name}: {trained[-1]['score']:.3f} on held-out blocks of its training part")
+        on_step(f"trained {name}: {trained[-1]['score']:.3f} on what was held out of its training part")
     selected = selection.select(use_case, training, trained, settings)
     on_step(f"version {selected['version']} ({selected['name']}): {selected['verdict']}")
     if not selected["passed"]:

@@ -77,6 +77,7 @@ def _card(use_case: UseCase, selected: dict[str, Any], types: dict[str, pl.DataT
             for name, dtype in types.items()
         ),
         outputs=registry.part(use_case, "model").OUTPUTS,
+        texts=registry.texts(use_case),
         title=use_case.title,
         doc=use_case.doc.strip(),
         model_sha256=sha256,

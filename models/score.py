@@ -40,7 +40,8 @@ def load_champion(use_case: UseCase, settings: Settings) -> tuple[Any, int]:
 
 
 def score(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:
-    """Predicts each row of the window's features and keeps the answers in `serving.predictions`.
+    """Predicts each row of the window's features, and of the `late_days` before, and keeps the answers in
+    `serving.predictions`.
 
     Scoring a window again with the same champion replaces its answers. Labels that have come in since are
     filled in for earlier predictions.
@@ -55,10 +56,11 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
     url = settings.require_database()
     with ledger.entry(url, use_case, "predictions", "score", window) as report:
         model, version = load_champion(use_case, settings)
+        days = window.widened(before=use_case.late_days)
         frame = database.read_frame(
             url,
             f"select * from {use_case.feature_table} where {use_case.day_column} "
-            f"between '{window.start}' and '{window.end}' order by 1, 2",
+            f"between '{days.start}' and '{days.end}' order by 1, 2",
         )
         rows = _rows(use_case, model, to_pandas(frame), version) if frame.height else []
         _store(url, rows)
@@ -72,7 +74,7 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
 
 def _rows(use_case: UseCase, model: Any, frame: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
     outputs = model.predict(features(use_case, frame))
-    known = outputs.notna().all(axis=1)
+    known = outputs[list(registry.part(use_case, "model").OUTPUTS)].notna().all(axis=1)
     keys = frame.loc[known, [use_case.entity, use_case.day_column]].itertuples(index=False)
     answers = outputs[known].to_dict("records")
     return [
@@ -95,11 +97,11 @@ def _store(url: str, rows: list[tuple[Any, ...]]) -> None:
 
 def latest(url: str, use_case: UseCase, limit: int = 20) -> list[dict[str, Any]]:
     """The newest batch predictions."""
-    part = registry.part(use_case, "model").OUTPUTS
+    part = [*registry.part(use_case, "model").OUTPUTS, *registry.texts(use_case)]
     rows = database.query(
         url,
         "select entity, day, model_version, outputs, actual from serving.predictions "
         "where use_case = %s and channel = %s order by day desc, entity limit %s",
         (use_case.slug, CHANNEL, limit),
     )
-    return [{**row, "outputs": {name: row["outputs"][name] for name in part}} for row in rows]
+    return [{**row, "outputs": {name: row["outputs"].get(name) for name in part}} for row in rows]

@@ -136,8 +136,12 @@ def _versus_champion(
 def _unseen_by(champions: Snapshot, use_case: UseCase, settings: Settings, holdout: pd.DataFrame) -> pd.Series:
     """Rows from the champion's own cut-off on, and those of entities that it was not trained on at all.
 
-    All of its training labels were known before that cut-off, however far ahead a label looks.
+    All of its training labels were known before that cut-off, however far ahead a label looks. Where it was parted by
+    entity, only those that it was not trained on.
     """
+    if champions.holdout_share:
+        trained, _ = split(champions, use_case, read(use_case, champions, settings))
+        return ~holdout[use_case.entity].isin(trained[use_case.entity].unique())
     after = pd.to_datetime(holdout[use_case.day_column]) >= pd.Timestamp(champions.cutoff)
     if after.all():
         return after

@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
 LEAST_ROWS = 100
+CLASSES = 2
 _TAG = "snapshot."
 
 
@@ -26,7 +27,8 @@ class Snapshot:
     """Which rows a training used. Small enough to pass between tasks; the rows themselves stay in the lake.
 
     Rows before `cutoff` less the gap are trained on where their label was known before it; rows from `cutoff` on are
-    the hold-out.
+    the hold-out. Where all rows are of one day, the hold-out is `holdout_share` of the entities of each class, dealt by
+    the hash of their name and the `seed`.
     """
 
     use_case: str
@@ -39,6 +41,16 @@ class Snapshot:
     gap_days: int
     scope: str
     """`all` the entities that there were, or `some` of them."""
+    holdout_share: float = 0.0
+    """Above 0 where the rows are parted by entity, and not by time."""
+    seed: int = 0
+
+    @property
+    def parted(self) -> str:
+        """How the hold-out was chosen, for a person."""
+        if self.holdout_share:
+            return f"{self.holdout_share:.0%} of the entities of {self.cutoff} held out"
+        return f"hold-out from {self.cutoff}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for an XCom or MLflow tags."""
@@ -56,9 +68,14 @@ class Snapshot:
     @classmethod
     def from_tags(cls, tags: dict[str, str]) -> Self:
         """From `to_tags`, among other tags."""
-        values: dict[str, Any] = {field.name: tags[_TAG + field.name] for field in fields(cls)}
-        for name in ("version", "rows", "gap_days"):
+        # Without those that came after a version was registered
+        values: dict[str, Any] = {
+            field.name: tags[_TAG + field.name] for field in fields(cls) if _TAG + field.name in tags
+        }
+        for name in {"version", "rows", "gap_days", "seed"} & set(values):
             values[name] = int(values[name])
+        if "holdout_share" in values:
+            values["holdout_share"] = float(values["holdout_share"])
         return cls(**values)
 
 
@@ -69,12 +86,14 @@ class Extent:
     `cutoff` is the first day of the hold-out. Without one it is `customary_cutoff`, or `holdout_days` before the last
     day, where that leaves enough on both sides; else it parts the rows three to one. `until` is the last day that may
     be used, by labels too, by default the newest; `entities` are those to train on and to measure with, by default all.
+    `seed` deals the entities where all rows are of one day.
     """
 
     cutoff: date | None = None
     customary_cutoff: date | None = None
     until: date | None = None
     entities: Sequence[str] | None = None
+    seed: int = 0
 
 
 EVERYTHING = Extent()
@@ -93,7 +112,9 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> 
             f"first: headwater bootstrap {use_case.slug}."
         )
     days = frame.get_column(use_case.day_column)
-    cutoff = extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
+    is_one_day = days.n_unique() == 1
+    first: Any = days.min()
+    cutoff = first if is_one_day else extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
     _, version = lake.write_snapshot(settings.lake, use_case, frame)
     snapshot = Snapshot(
         use_case=use_case.slug,
@@ -105,6 +126,8 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> 
         cutoff=str(cutoff),
         gap_days=use_case.gap_days,
         scope="all" if extent.entities is None else "some",
+        holdout_share=use_case.holdout_share if is_one_day else 0.0,
+        seed=extent.seed,
     )
     train, holdout = split(snapshot, use_case, to_pandas(frame))
     if min(len(train), len(holdout)) < LEAST_ROWS:
@@ -203,12 +226,25 @@ def registered_versions(use_case: UseCase, settings: Settings) -> set[int]:
 
 def split(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows to train on, whose labels were all known before the cut-off, and the hold-out."""
+    if snapshot.holdout_share:
+        held = _dealt(snapshot, use_case, frame)
+        return frame[~held], frame[held]
     days = pd.to_datetime(frame[use_case.day_column])
     cutoff = pd.Timestamp(snapshot.cutoff)
     before = days < cutoff - pd.Timedelta(days=snapshot.gap_days)
     if use_case.label_day_column is not None:  # else the gap alone sees to it
         before &= known_days(use_case, frame) < cutoff
     return frame[before], frame[days >= cutoff]
+
+
+def _dealt(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> pd.Series:
+    """Which rows are held out: of each class as large a share, in the order of their entities' hashes."""
+    hashes = frame[use_case.entity].map(lambda entity: hashlib.sha256(f"{snapshot.seed} {entity}".encode()).hexdigest())
+    # A measurement has no classes: all of its rows are dealt together
+    classes = frame[use_case.target] if frame[use_case.target].nunique() == CLASSES else pd.Series(0, frame.index)
+    place = hashes.groupby(classes).rank(method="first")
+    count = hashes.groupby(classes).transform("size")
+    return place <= (count * snapshot.holdout_share).round()
 
 
 def known_days(use_case: UseCase, frame: pd.DataFrame) -> pd.Series:

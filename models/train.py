@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from typing import Any
@@ -59,12 +60,11 @@ def train_candidate(
 ) -> dict[str, Any]:
     """Fits one candidate, measures it on the hold-out and logs both as a child run.
 
-    The step `forecast` of its pipeline is told of each row the day and the day on which the label was known, so that it
-    can hold out blocks of time.
+    The step `forecast` of its pipeline is told what its `fit` asks for of each row: the day (`days`), the day on which
+    the label was known (`known`), whom it is of (`entities`), so that it can hold out blocks of time or of entities.
 
     Returns:
-        `name`, `run_id`, `model_uri` and `score`, which is from blocks of time held out of the training part; higher is
-        better.
+        `name`, `run_id`, `model_uri` and `score`, which is from rows held out of the training part; higher is better.
     """
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
@@ -86,15 +86,25 @@ def train_candidate(
         mlflow.log_input(dataset, context="training")
         _log_params(model)
         started = time.perf_counter()
-        when = {"forecast__days": train[use_case.day_column], "forecast__known": known_days(use_case, train)}
         with _threads(use_case):
-            model.fit(features(use_case, train), train[use_case.target], **when)
+            model.fit(features(use_case, train), train[use_case.target], **_told(use_case, model, train))
         mlflow.log_metric("fit_seconds", time.perf_counter() - started)
         score = registry.part(use_case, "model").selection_score(model)
         metrics = evaluate.overall(use_case, holdout, model.predict(features(use_case, holdout)))
         mlflow.log_metrics(tracking.finite({"selection_score": score, **metrics}))
         info = _log_model(use_case, model, holdout)
     return {"name": name, "run_id": run.info.run_id, "model_uri": info.model_uri, "score": score}
+
+
+def _told(use_case: UseCase, model: Any, train: pd.DataFrame) -> dict[str, pd.Series]:
+    """What the step `forecast` asks to be told of each row: the day, when its label was known, whom it is of."""
+    asked = inspect.signature(model.named_steps["forecast"].fit).parameters
+    rows = {
+        "days": train[use_case.day_column],
+        "known": known_days(use_case, train),
+        "entities": train[use_case.entity],
+    }
+    return {f"forecast__{name}": values for name, values in rows.items() if name in asked}
 
 
 def _threads(use_case: UseCase) -> threadpool_limits:

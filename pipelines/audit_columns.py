@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from pipelines import audit_ranges, database
-from pipelines.calendar import expected_days
+from pipelines.calendar import feature_days
 from pipelines.spec import UseCase
 from pipelines.window import Window, month_of
 
@@ -77,7 +77,7 @@ def by_day(url: str, use_case: UseCase, days: Window) -> dict[str, Any]:
         f"""select count(*) as keys from (select from {table} where {inside}
             group by {use_case.entity}, {day} having count(*) > 1) as keys""",
     )
-    expected = set(expected_days(use_case.calendar, days))
+    expected = set(feature_days(use_case, days))
     every = [days.start + timedelta(days=offset) for offset in range(days.days)]
     return {
         "rows": sum(counts.values()),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from pipelines.errors import SettingsError
-from pipelines.spec import Calendar
+from pipelines.spec import Calendar, UseCase
 from pipelines.window import Window
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,13 @@ def expected_days(calendar: Calendar, window: Window) -> list[date]:
     days -= {date.fromisoformat(day) for day in calendar.removed}
     days |= {day for day in map(date.fromisoformat, calendar.added) if day in window}
     return sorted(days)
+
+
+def feature_days(use_case: UseCase, window: Window) -> list[date]:
+    """The days of a window on which entities are expected to have features, in order."""
+    if use_case.features_on == "day":
+        return expected_days(use_case.calendar, window)
+    return sorted(day for day in _all(window) if (day + timedelta(days=1)).day == 1)
 
 
 def _all(window: Window) -> set[date]:

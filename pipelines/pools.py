@@ -40,7 +40,7 @@ def pools(use_cases: Iterable[UseCase]) -> list[Pool]:
         Pool(
             _name(use_case, source.name),
             source.slots,
-            f"Requests of {use_case.slug} to {source.live_url.partition('://')[2]} or its stand-in.",
+            f"Requests of {use_case.slug} to {source.live_url.partition('://')[2] or source.name} or its stand-in.",
         )
         for use_case in use_cases
         for source in use_case.sources

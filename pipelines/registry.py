@@ -52,6 +52,11 @@ def part(use_case: UseCase, name: str) -> ModuleType:
     return import_module(f"pipelines.use_cases.{use_case.slug}.{name}")
 
 
+def texts(use_case: UseCase) -> tuple[str, ...]:
+    """Names of the columns of a model's answer that are text, if there are any beside its `OUTPUTS`: its `TEXTS`."""
+    return tuple(getattr(part(use_case, "model"), "TEXTS", ()))
+
+
 def get_dataset(use_case: UseCase, name: str) -> Dataset:
     """The data set of that name.
 

@@ -30,7 +30,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
 STACK_FILE = "stack.env"
 Env = Literal["dev", "staging", "prod"]
-_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "serving_urls": "USE_CASE", "source_urls": "USGS"}
+_EXAMPLES = {
+    "api_keys": "USGS",
+    "lake_options": "AWS_REGION",
+    "sandbox_databases": "CRM",
+    "serving_urls": "USE_CASE",
+    "source_urls": "USGS",
+}
 """The settings that are mappings, and a name in each."""
 
 
@@ -61,6 +67,8 @@ class Settings(BaseSettings):
     sources: Literal["sandbox", "live"] = "sandbox"
     """Whether upstreams are the sandbox on this machine or the real hosts."""
     sandbox_url: str = "http://127.0.0.1:8094"
+    sandbox_databases: dict[str, SecretStr] = {}
+    """Where the sandbox has the upstreams that are databases, by source name."""
     source_urls: dict[str, SecretStr] = {}
     """Where upstreams are, by source name, in place of the sandbox and of their public address."""
     api_keys: dict[str, SecretStr] = {}
@@ -70,6 +78,8 @@ class Settings(BaseSettings):
     serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}
     """Where each use case's champion is served, by slug, such as HEADWATER_SERVING_URLS__FLOOD."""
     airflow_url: str = "http://127.0.0.1:8080"
+    alert_emails: str = ""
+    """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""
@@ -98,6 +108,11 @@ class Settings(BaseSettings):
         """Folder of the HTML reports."""
         return self.home / "reports"
 
+    @property
+    def alert_recipients(self) -> list[str]:
+        """The addresses of `alert_emails`."""
+        return [address.strip() for address in self.alert_emails.split(",") if address.strip()]
+
     def require_database(self) -> str:
         """The warehouse's URL.
 
@@ -111,9 +126,20 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     def source_url(self, source: Source) -> str:
-        """Where an upstream is: where it was set to be, else its public address or its folder in the sandbox."""
+        """Where an upstream is: where it was set to be, else its public address or its folder in the sandbox.
+
+        Raises:
+            SettingsError: it is a database, and nobody has set where.
+        """
         if source.name in self.source_urls:
             return self.source_urls[source.name].get_secret_value().rstrip("/")
+        if source.kind == "database":
+            if self.sources == "sandbox" and source.name in self.sandbox_databases:
+                return self.sandbox_databases[source.name].get_secret_value()
+            raise SettingsError(
+                f"{PREFIX}SOURCE_URLS__{source.name.upper()} is not set and no local stack keeps that database; write "
+                "it as postgresql://reader:password@host:port/database, with an account that may only read."
+            )
         return source.live_url if self.sources == "live" else self.sandbox_url + source.sandbox_path
 
     def serving_url(self, slug: str) -> str:

@@ -66,13 +66,17 @@ class Dataset:
 class Source:
     """Where an upstream is: its public address, and the folder it has in the sandbox.
 
+    A `database` has neither: its address is nobody's to publish, and is set by HEADWATER_SOURCE_URLS__<NAME>. The local
+    stack keeps one of its name, which the sandbox fills.
+
     `slots` is how many tasks may ask it at once, whoever they work for. Of the live host only: `headers` go with every
     request, and two requests of one task are `pause_s` seconds apart.
     """
 
     name: str
-    live_url: str
-    sandbox_path: str
+    kind: Literal["http", "database"] = "http"
+    live_url: str = ""
+    sandbox_path: str = ""
     slots: int = 2
     headers: tuple[tuple[str, str], ...] = ()
     pause_s: float = 0.0
@@ -128,6 +132,10 @@ class UseCase:
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
     `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
     `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`).
+
+    An entity has features on each day, or only on the last one of a month (`features_on`). Those of a day may be
+    published up to `late_days` after it; each run scores so many days again. Where all rows are of one day, and none is
+    before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
     """
 
     slug: str
@@ -155,7 +163,10 @@ class UseCase:
     recompute_schedule: str = "0 3 * * 0"
     # Not on the first: with a lag, the month's last day has its run only then
     audit_schedule: str = "0 4 2 * *"
+    features_on: Literal["day", "month_end"] = "day"
+    late_days: int = 0
     holdout_days: int = 730
+    holdout_share: float = 0.2
     gap_days: int = 1
     drift_days: int = 30
     is_seasonal: bool = True

@@ -1,15 +1,24 @@
-"""The sandbox's command line: `python -m sandbox --port 8099`."""
+"""The sandbox's command line: `python -m sandbox --port 8099`.
+
+Those of its upstreams that are databases are filled where the environment variable SANDBOX_OWNERS says: a JSON object
+of URLs by name, each of an account that owns its database. It answers when that is done.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from datetime import date
 
 import uvicorn
 
+from sandbox import databases
 from sandbox.app import create_app
 from sandbox.limits import RateLimiter
 from sandbox.simulation import DRIFT_START, utc_today
+
+OWNERS = "SANDBOX_OWNERS"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,8 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until stopped."""
     options = parser().parse_args(argv)
     fixed: date | None = options.today
+    clock = utc_today if fixed is None else lambda: fixed
+    databases.keep(json.loads(os.environ.get(OWNERS, "{}")), clock)
     app = create_app(
-        clock=utc_today if fixed is None else lambda: fixed,
+        clock=clock,
         drift_start=options.drift_start,
         limiter=RateLimiter(options.rate_limit, options.key_rate_limit),
     )

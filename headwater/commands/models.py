@@ -102,14 +102,15 @@ def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
 
 def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     from models import evaluate, selection
+    from models.snapshot import Snapshot
 
     report = selection.evaluation_of(get_settings(), run_id)
-    snapshot, ours = report["snapshot"], report["challenger"]
+    snapshot, ours = Snapshot.from_dict(report["snapshot"]), report["challenger"]
     sides = {f"version {version}": ours, **report["baselines"]}
     names = list(ours["overall"])
     out.print(
-        f"\n[bold]{use_case.title}[/bold], version {version} ({report['candidate']}): trained on "
-        f"{snapshot['first_day']} up to {snapshot['cutoff']}, measured from there to {snapshot['last_day']}"
+        f"\n[bold]{use_case.title}[/bold], version {version} ({report['candidate']}): rows of {snapshot.first_day} to "
+        f"{snapshot.last_day}, {snapshot.parted}"
     )
     rows = [(name, *(side["overall"][name] for side in sides.values())) for name in names]
     out.print(table("Over all", ("metric", *sides), rows))

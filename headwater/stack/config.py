@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from headwater.stack import airflow_env
 from headwater.stack.databases import ARTIFACT_ROOT
 from headwater.stack.files import HOST, free_port, is_free, write_private
-from headwater.stack.postgres import Cluster
+from headwater.stack.postgres import Cluster, reader_of, source_databases
 from pipelines.errors import StackError
 from pipelines.registry import use_cases
 from pipelines.settings import PREFIX, STACK_FILE, layers
@@ -123,7 +123,12 @@ def build(home: Path) -> dict[str, str]:
 def _headwater(cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:
     keys = url_keys(use_cases())
     urls = {keys[name]: f"http://{HOST}:{port}" for name, port in ports.items() if name != "POSTGRES"}
-    return {f"{PREFIX}DATABASE_URL": cluster.url("headwater", ports["POSTGRES"]), **urls}
+    port, names = ports["POSTGRES"], source_databases()
+    sources = {
+        f"{PREFIX}SANDBOX_DATABASES__{name.upper()}": cluster.url(name, port, role=reader_of(name)) for name in names
+    }
+    filled = {"SANDBOX_OWNERS": json.dumps({name: cluster.url(name, port) for name in names})}
+    return {f"{PREFIX}DATABASE_URL": cluster.url("headwater", port), **urls, **sources, **filled}
 
 
 def _mlflow(home: Path, cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:

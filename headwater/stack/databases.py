@@ -18,7 +18,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from headwater.stack.postgres import DATABASES, Cluster
+from headwater.stack.postgres import DATABASES, Cluster, reader_of, source_databases
 from pipelines.errors import StackError
 from pipelines.settings import get_settings
 
@@ -40,16 +40,43 @@ def create_databases(cluster: Cluster, port: int) -> None:
     with _cursor(cluster.url("postgres", port)) as cursor:
         for name in DATABASES:
             _create_database(cursor, name, cluster.passwords[name])
+        for name in source_databases():
+            _create_database(cursor, name, cluster.passwords[name])
+            create_reader(cursor, name, cluster.passwords[reader_of(name)])
         # Airflow commits every heartbeat. Losing its last half second in a power failure costs it a task
         # that runs again; the warehouse and the model registry keep waiting for the disk.
         cursor.execute("ALTER ROLE airflow SET synchronous_commit = off")
+    for name in source_databases():
+        with _cursor(cluster.url(name, port)) as cursor:
+            grant_reading(cursor, name)
 
 
-def _create_database(cursor: Any, name: str, password: str) -> None:
+def _create_role(cursor: Any, name: str, password: str) -> None:
     names = {"name": sql.Identifier(name), "password": sql.Literal(password)}
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
     verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
     cursor.execute(sql.SQL("{verb} ROLE {name} LOGIN PASSWORD {password}").format(verb=verb, **names))
+
+
+def create_reader(cursor: Any, database: str, password: str) -> None:
+    """The role that Headwater reads an upstream's database with, as another team would give it one."""
+    role = reader_of(database)
+    _create_role(cursor, role, password)
+    names = {"role": sql.Identifier(role), "database": sql.Identifier(database)}
+    cursor.execute(sql.SQL("ALTER ROLE {role} SET default_transaction_read_only = on").format(**names))
+    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names))
+
+
+def grant_reading(cursor: Any, database: str) -> None:
+    """Lets the reader see whatever its owner, who must be the one connected, makes in the database from now on."""
+    role = sql.Identifier(reader_of(database))
+    cursor.execute(sql.SQL("ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO {role}").format(role=role))
+    cursor.execute(sql.SQL("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role}").format(role=role))
+
+
+def _create_database(cursor: Any, name: str, password: str) -> None:
+    names = {"name": sql.Identifier(name)}
+    _create_role(cursor, name, password)
     cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
     if not cursor.fetchone():
         cursor.execute(sql.SQL("CREATE DATABASE {name} OWNER {name}").format(**names))

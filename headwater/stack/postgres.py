@@ -32,10 +32,24 @@ from headwater.stack.accounts import Account, copy_readable, postgres_account
 from headwater.stack.files import HOST, free_port, write_private
 from headwater.stack.pgsql import SETTINGS, THROWAWAY, VERSION, environment, wheel, wheel_libraries
 from pipelines.errors import StackError
+from pipelines.registry import use_cases
 
 DATABASES = ("headwater", "airflow", "mlflow")
+"""Those of our own programs; there is one more for each upstream that is a database."""
 READY_S = 30.0
 RELOCATED = Path("/var/lib")
+
+
+def source_databases() -> list[str]:
+    """Names of the upstreams that are databases; the sandbox fills one of that name each."""
+    return sorted(
+        {source.name for case in use_cases().values() for source in case.sources if source.kind == "database"}
+    )
+
+
+def reader_of(database: str) -> str:
+    """The role that may read an upstream's database, and do no more."""
+    return f"{database}_reader"
 
 
 class Cluster:
@@ -85,15 +99,18 @@ class Cluster:
     def passwords(self) -> dict[str, str]:
         """Password of each login role: the superuser `postgres` and the databases' owners."""
         path = self.folder / "secrets.json"
-        if path.exists():
-            return dict(json.loads(path.read_text()))
-        made = {role: secrets.token_urlsafe(24) for role in ("postgres", *DATABASES)}
-        write_private(path, json.dumps(made))
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        # A use case that came since the cluster was made may have brought a database with it
+        roles = ("postgres", *DATABASES, *(role for name in source_databases() for role in (name, reader_of(name))))
+        made = kept | {role: secrets.token_urlsafe(24) for role in roles if role not in kept}
+        if made != kept:
+            write_private(path, json.dumps(made))
         return made
 
-    def url(self, database: str, port: int, scheme: str = "postgresql") -> str:
-        """URL of a database as its owner (of `postgres` as the superuser)."""
-        return f"{scheme}://{database}:{self.passwords[database]}@{HOST}:{port}/{database}"
+    def url(self, database: str, port: int, scheme: str = "postgresql", role: str | None = None) -> str:
+        """URL of a database as that role, by default its owner (of `postgres` the superuser)."""
+        role = role or database
+        return f"{scheme}://{role}:{self.passwords[role]}@{HOST}:{port}/{database}"
 
     def init(self) -> None:
         """Make the data folder if there is none. A run that was cut short leaves nothing that counts.

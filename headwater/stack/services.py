@@ -42,7 +42,7 @@ _ALL = (
     Service(name="databases", needs=("postgres",), once=True),
     Service(name="airflow-db", needs=("databases",), once=True),
     Service(name="mlflow-db", needs=("databases",), once=True),
-    Service(name="sandbox", url_key="HEADWATER_SANDBOX_URL", health="/healthz"),
+    Service(name="sandbox", needs=("databases",), url_key="HEADWATER_SANDBOX_URL", health="/healthz"),
     Service(name="mlflow", needs=("mlflow-db",), url_key="HEADWATER_MLFLOW_URL", health="/health"),
     # Airflow's processes end their children on SIGINT; on SIGTERM some of them are left behind.
     Service(

@@ -32,8 +32,9 @@ class Feature(BaseModel):
 class ServingCard(BaseModel):
     """The served model: where it comes from, what goes in and what comes out.
 
-    `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its
-    answer. `entity` and `day` are the keys of `feature_table`, a qualified name such as `flood.features`.
+    `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its answer that are
+    numbers, `texts` those that are text. `entity` and `day` are the keys of `feature_table`, a qualified name such as
+    `flood.features`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class ServingCard(BaseModel):
     feature_table: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
     features: tuple[Feature, ...] = Field(min_length=1)
     outputs: tuple[str, ...] = Field(min_length=1)
+    texts: tuple[str, ...] = ()
     title: str
     doc: str
     model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -54,11 +56,11 @@ class ServingCard(BaseModel):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        for kind, names in (("feature", self.feature_names), ("output", list(self.outputs))):
+        for kind, names in (("feature", self.feature_names), ("output", self.answer_names)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"the {kind} {twice[0]} is declared twice")
-        if clash := {self.entity, self.day} & set(self.outputs):
+        if clash := {self.entity, self.day} & set(self.answer_names):
             raise ValueError(f"the output {min(clash)} has the name of a key")
         return self
 
@@ -66,6 +68,11 @@ class ServingCard(BaseModel):
     def feature_names(self) -> list[str]:
         """Names of the features, in the model's order."""
         return [feature.name for feature in self.features]
+
+    @property
+    def answer_names(self) -> list[str]:
+        """Names of the answer's columns: the numbers, then the texts."""
+        return [*self.outputs, *self.texts]
 
     def write(self, folder: Path) -> Path:
         """Writes the card as `card.json` into the folder and gives its path."""

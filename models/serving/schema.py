@@ -70,7 +70,7 @@ def request_model(card: ServingCard) -> type[BaseModel]:
 def answer_model(card: ServingCard) -> type[BaseModel]:
     """The answer of `POST /predict`; predictions of `rows` carry no entity and day."""
     fields: dict[str, Any] = {card.entity: (_STRICT[card.entity_type] | None, None), card.day: (date | None, None)}
-    fields |= dict.fromkeys(card.outputs, (float | None, ...))
+    fields |= dict.fromkeys(card.outputs, (float | None, ...)) | dict.fromkeys(card.texts, (str | None, ...))
     prediction = create_model("Prediction", __config__=_CLOSED, **fields)
     predictions: Any = (list[prediction], Field(description="In the order of the request."))  # type: ignore[valid-type]
     return create_model("PredictAnswer", __config__=_CLOSED, model_version=(int, ...), predictions=predictions)
@@ -108,12 +108,13 @@ def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def json_outputs(card: ServingCard, outputs: pd.DataFrame) -> list[dict[str, float | None]]:
-    """The model's answer as JSON objects of plain floats; NaN and infinity, which JSON has not, become null."""
-    columns = [
+def json_outputs(card: ServingCard, outputs: pd.DataFrame) -> list[dict[str, float | str | None]]:
+    """The model's answer as JSON objects of plain floats and texts; NaN and infinity, which JSON lacks, become null."""
+    columns: list[list[float | str | None]] = [
         [value if math.isfinite(value) else None for value in map(float, outputs[name])] for name in card.outputs
     ]
-    return [dict(zip(card.outputs, values, strict=True)) for values in zip(*columns, strict=True)]
+    columns += [[None if pd.isna(value) else str(value) for value in outputs[name]] for name in card.texts]
+    return [dict(zip(card.answer_names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def request_problem(card: ServingCard, errors: Sequence[Mapping[str, Any]]) -> Problem:

@@ -17,7 +17,7 @@ import httpx
 
 from models.serving.bento import bento_folder, bento_home, child_environment, end, last_lines
 from models.serving.card import BENTO_FOLDER, ServingCard, read_card
-from models.serving.schema import MAX_ITEMS, json_rows
+from models.serving.schema import MAX_ITEMS, json_outputs, json_rows
 from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
 
@@ -65,6 +65,12 @@ def _compare(card: ServingCard, predictions: list[dict[str, Any]], expected: pd.
         for index, (got, want) in enumerate(zip(predictions, map(float, expected[name]), strict=True)):
             if not _is_close(got[name], want, tolerance):
                 raise ModelError(f"The server's {name} differs in row {index}: {got[name]}, the model says {want}.")
+    for index, (got, texts) in enumerate(zip(predictions, json_outputs(card, expected), strict=True)):
+        for name in card.texts:
+            if got[name] != texts[name]:
+                raise ModelError(
+                    f"The server's {name} differs in row {index}: {got[name]}, the model says {texts[name]}."
+                )
 
 
 def _is_close(got: float | None, want: float, tolerance: float) -> bool:

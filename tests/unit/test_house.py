@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ READS_THE_ENVIRONMENT = {
     "headwater/stack/control.py": "hands the environment on to the local stack's supervisor",
     "headwater/stack/postgres.py": "runs as a service of the local stack, which tells it its port",
     "headwater/stack/databases.py": "runs as a service of the local stack, which tells it Postgres' port",
+    "sandbox/__main__.py": "runs as a service of the local stack, which tells it where its databases are",
 }
 
 

@@ -44,6 +44,27 @@ def test_a_written_card_is_read_back_equal(tmp_path):
     assert read_card(tmp_path) == CARD
 
 
+def test_an_answer_may_carry_texts_beside_its_numbers_and_an_older_card_has_none():
+    card = ServingCard(**FIELDS, texts=["reason_1", "reason_2"])
+    outputs = pd.DataFrame(
+        {
+            "reason_1": pd.Series(["a", None], dtype="str"),
+            "reason_2": ["b", "c"],
+            "discharge_m3s": [1.5, np.nan],
+            "flood_probability": 0.5,
+        }
+    )
+    assert json_outputs(card, outputs) == [
+        {"discharge_m3s": 1.5, "flood_probability": 0.5, "reason_1": "a", "reason_2": "b"},
+        {"discharge_m3s": None, "flood_probability": 0.5, "reason_1": None, "reason_2": "c"},
+    ]
+    properties = prediction_app(card).openapi()["components"]["schemas"]["Prediction"]["properties"]
+    assert properties["reason_1"]["anyOf"][0] == {"type": "string"}
+    assert CARD.texts == ()
+    with pytest.raises(ValidationError, match="flood_probability is declared twice"):
+        ServingCard(**FIELDS, texts=["flood_probability"])
+
+
 def test_a_missing_or_damaged_card_says_where_and_what(tmp_path):
     with pytest.raises(ModelError, match="no serving card at"):
         read_card(tmp_path)

@@ -59,6 +59,57 @@ def test_a_row_whose_label_was_not_known_before_the_cutoff_is_not_trained_on(as_
     assert pd.to_datetime(holdout["day"]).min() == pd.Timestamp("2020-03-02")
 
 
+def _one_day(count: int, left: int) -> pd.DataFrame:
+    churned = [number < left for number in range(count)]
+    names = [f"C{number:04d}" for number in range(count)]
+    return pd.DataFrame({"customer_id": names, "day": date(2017, 9, 30), "is_churn_next_month": churned})
+
+
+def _parted(seed: int = 0, share: float = 0.2) -> Snapshot:
+    day = "2017-09-30"
+    return Snapshot("churn", 0, 1000, "", day, day, day, 1, "all", holdout_share=share, seed=seed)
+
+
+def test_rows_of_one_day_are_parted_by_entity_with_each_class_in_its_share() -> None:
+    frame, churn = _one_day(1000, 265), get_use_case("churn")
+    train, holdout = split(_parted(), churn, frame)
+    assert len(holdout) == 200
+    assert holdout["is_churn_next_month"].sum() == 53
+    assert sorted([*train["customer_id"], *holdout["customer_id"]]) == sorted(frame["customer_id"])
+    again = split(_parted(), churn, frame.sample(frac=1, random_state=4))[1]
+    assert set(again["customer_id"]) == set(holdout["customer_id"]), "whatever the order of the rows"
+    other = split(_parted(seed=1), churn, frame)[1]
+    assert len(set(other["customer_id"]) & set(holdout["customer_id"])) < 80
+
+
+def test_how_a_hold_out_was_chosen_is_said() -> None:
+    assert _parted().parted == "20% of the entities of 2017-09-30 held out"
+    assert _snapshot("2020-01-07", 1).parted == "hold-out from 2020-01-07"
+
+
+def test_tags_of_a_version_that_knew_no_share_are_read() -> None:
+    assert Snapshot.from_tags(_parted(seed=3).to_tags()) == _parted(seed=3)
+    old = {
+        name: tag
+        for name, tag in _snapshot("2020-01-07", 1).to_tags().items()
+        if "share" not in name and "seed" not in name
+    }
+    assert Snapshot.from_tags(old) == _snapshot("2020-01-07", 1)
+
+
+def test_no_customer_s_future_reaches_the_training_part() -> None:
+    """Of each customer a row a month; a label is known a month after its row."""
+    ends = pd.date_range("2024-01-31", periods=24, freq="ME")
+    frame = pd.DataFrame([(f"C{number}", end.date(), (end + pd.offsets.MonthEnd()).date())
+                          for number in range(5) for end in ends],
+                         columns=["customer_id", "day", "label_day"])  # fmt: skip
+    taken = Snapshot("churn", 0, len(frame), "", "2024-01-31", "2025-12-31", "2025-07-04", 1, "all")
+    train, holdout = split(taken, get_use_case("churn"), frame)
+    assert train["label_day"].max() == date(2025, 6, 30)
+    assert train["day"].max() == date(2025, 5, 31)
+    assert holdout["day"].min() == date(2025, 7, 31)
+
+
 def test_without_a_column_for_it_a_label_is_known_on_the_next_day() -> None:
     frame = pd.DataFrame({"site_id": "a", "day": [date(2020, 2, 28), date(2020, 2, 29)]})
     assert list(known_days(FLOOD, frame)) == [pd.Timestamp("2020-02-29"), pd.Timestamp("2020-03-01")]

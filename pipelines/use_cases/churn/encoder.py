@@ -1,0 +1,71 @@
+"""Numbers of a customer's features: the first step of each model, and the names by which reasons are told."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+MOST_KINDS = 20
+"""Of a text, as many values have a column of their own; the rarer ones have none, as those that come later."""
+ADD_ONS = (
+    "has_online_security", "has_online_backup", "has_device_protection", "has_tech_support", "has_streaming_tv",
+    "has_streaming_movies",
+)  # fmt: skip
+_MADE_OF = dict.fromkeys(("tenure_log", "total_charge_usd", "total_charge_log_usd"), "tenure_months")
+"""Columns that say nearly the same as another: together one reason, and not two that stand against each other."""
+
+
+class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Texts become a column a value (`contract=One year`), truth values 0 and 1; what is missing stays so."""
+
+    def fit(self, features: pd.DataFrame, target: object = None) -> Self:
+        """Remembers the columns, and the values of those that are text."""
+        self.kinds_ = {
+            name: sorted(map(str, features[name].dropna().value_counts().index[:MOST_KINDS]))
+            for name in features.columns
+            if not (pd.api.types.is_numeric_dtype(features[name]) or pd.api.types.is_bool_dtype(features[name]))
+        }
+        self.numbers_ = [name for name in features.columns if name not in self.kinds_]
+        return self
+
+    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+        """The numbers, and those made of several of them, then the columns of the texts."""
+        numbers = features[self.numbers_].astype("float64")
+        tenure, charge, total = (numbers[name] for name in ("tenure_months", "charge_usd", "total_charge_usd"))
+        made = {
+            "tenure_log": np.log1p(tenure),
+            "total_charge_log_usd": np.log1p(total),
+            # Above 1 where bills used to be higher than this one
+            "charge_before_to_now": (total / (tenure.clip(lower=1) * charge)).replace([np.inf, -np.inf], np.nan),
+            "add_ons": numbers[list(ADD_ONS)].sum(axis=1),
+        }
+        texts = {
+            f"{name}={kind}": (features[name] == kind).astype("float64")
+            for name, kinds in self.kinds_.items()
+            for kind in kinds
+        }
+        return pd.concat([numbers, pd.DataFrame({**made, **texts}, index=features.index)], axis=1)
+
+
+def groups(columns: pd.Index) -> dict[str, list[int]]:
+    """The places of the encoded columns that are one feature to a person, by its name."""
+    found: dict[str, list[int]] = {}
+    for at, column in enumerate(columns):
+        name = str(column).partition("=")[0]
+        found.setdefault(_MADE_OF.get(name, name), []).append(at)
+    return found
+
+
+def said(name: str, columns: list[str], values: Any) -> str:
+    """The value of a feature, from its encoded columns, for a person: `contract=One year`, `tenure_months=3`."""
+    if "=" in columns[0]:
+        return next((column for column, value in zip(columns, values, strict=True) if value == 1), f"{name}=other")
+    value = values[columns.index(name)]
+    if name.startswith(("is_", "has_")):
+        return f"{name}={'n/a' if np.isnan(value) else 'yes' if value else 'no'}"
+    if np.isnan(value):
+        return f"{name} unknown"
+    return f"{name}={value:.4g}"

@@ -1,0 +1,133 @@
+"""The mail when a run has failed: sent by a real run, to a mail server on loopback."""
+
+from __future__ import annotations
+
+import email.policy
+import json
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.registry import get_use_case
+from pipelines.settings import PROJECT
+
+pytestmark = pytest.mark.slow
+
+INGEST = get_use_case("flood").dag_id("ingest")
+RUN = """
+import json, sys
+from datetime import timedelta
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+
+folder, dag_id = sys.argv[1:]
+sys.path.append(folder)
+dag = DagBag(dag_folder=folder, bundle_path=Path(folder), bundle_name="dags-folder", safe_mode=False).dags[dag_id]
+for task in dag.tasks:
+    task.retries, task.retry_delay, task.retry_exponential_backoff = 1, timedelta(0), 0
+run = dag.test(run_conf={"day": "2026-03-01"})
+tasks = {one.task_id: {"state": one.state, "tries": one.try_number} for one in run.get_task_instances()}
+print(json.dumps({"state": run.state, "tasks": tasks, "run_id": run.run_id}))
+"""
+
+
+class _Dialogue(socketserver.StreamRequestHandler):
+    """What SMTP (RFC 5321) asks of a server, as far as a client that sends a mail needs it."""
+
+    def handle(self) -> None:
+        self._say("220 sink")
+        while line := self.rfile.readline().decode().strip():
+            verb = line.split()[0].upper()
+            if verb == "DATA":
+                self._say("354 go on")
+                lines = iter(self.rfile.readline, b".\r\n")
+                mail = email.message_from_bytes(b"".join(lines), policy=email.policy.default)
+                self.server.mails.append(mail)  # type: ignore[attr-defined]
+            self._say("221 bye" if verb == "QUIT" else "250 ok")
+            if verb == "QUIT":
+                return
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@pytest.fixture
+def sink() -> Iterator[Any]:
+    """A mail server that keeps what it is sent in `mails`."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Dialogue)
+    server.mails = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def environment(airflow_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Airflow with a database of its own; there is no warehouse, so every task fails."""
+    home = tmp_path_factory.mktemp("mail")
+    environment = airflow_environment | {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "HEADWATER_HOME": str(home),
+        "HEADWATER_DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:9/none",
+        "HEADWATER_AIRFLOW_URL": "http://airflow.example",
+    }
+    airflow = Path(sys.executable).with_name("airflow")
+    done = subprocess.run(
+        [airflow, "db", "migrate"], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return environment
+
+
+def _run(environment: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-c", RUN, str(PROJECT / "dags"), INGEST]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log
+    ended: dict[str, Any] = json.loads(
+        next(line for line in done.stdout.splitlines()[::-1] if line.startswith('{"sta'))
+    )
+    return ended | {"log": log}
+
+
+def _with_mail(environment: dict[str, str], port: int) -> dict[str, str]:
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "headwater@example.org"}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
+    return environment | {
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(connection),
+        "HEADWATER_ALERT_EMAILS": "on-call@example.org, team@example.org",
+    }
+
+
+def test_a_failed_run_sends_one_mail_however_often_its_tasks_were_tried(environment: dict[str, str], sink: Any) -> None:
+    ended = _run(_with_mail(environment, sink.server_address[1]))
+    assert ended["state"] == "failed"
+    failed = [task for task in ended["tasks"].values() if task["state"] == "failed"]
+    assert len(failed) == 4, "a fetch of each data set"
+    assert {task["tries"] for task in failed} == {2}
+    (mail,) = sink.mails
+    assert isinstance(mail, EmailMessage)
+    assert mail["to"] == "on-call@example.org, team@example.org"
+    assert mail["from"] == "headwater@example.org"
+    assert mail["subject"] == f"Headwater: {INGEST} has failed"
+    body = mail.get_body(("html",))
+    assert body is not None
+    assert ended["run_id"] in body.get_content()
+    assert f"http://airflow.example/dags/{INGEST}/runs/" in body.get_content()
+
+
+def test_without_anyone_to_tell_or_a_connection_a_run_ends_as_it_would(environment: dict[str, str]) -> None:
+    assert _run(environment)["state"] == "failed"
+    told = _run(environment | {"HEADWATER_ALERT_EMAILS": "on-call@example.org"})
+    assert told["state"] == "failed"
+    assert "smtp_default" in told["log"]
