@@ -8,11 +8,13 @@ from typing import Any
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
 
 from pipelines.errors import ContractError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError
-from pipelines.schedule import day_of_run
+from pipelines.schedule import day_of_run, window_of
 from pipelines.spec import UseCase
-from pipelines.window import parse_day
+from pipelines.window import Window, parse_day
 
 DAY_FORMAT = "%Y-%m-%d"
+KEY_FORMATS = {"day": DAY_FORMAT, "month": "%Y-%m-01"}
+"""How a run's partition is named: by its day, or by the first day of its month."""
 
 
 class RetryUnlessPointless(RetryPolicy):
@@ -41,7 +43,8 @@ DAY_PARAM = Param(
     type=["null", "string"],
     format="date",
     title="Day",
-    description="Day to work on when the run is triggered by hand without a partition; by default, that of a run now.",
+    description="Day, or a day of the month, to work on when the run is triggered by hand without a partition; by "
+    "default, that of a run now.",
 )
 
 
@@ -51,13 +54,22 @@ def features_asset(use_case: UseCase) -> Asset:
 
 
 def run_day(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> date:
-    """The day of a run: its partition, else the parameter `day`, else `lag_days` before today where it is at home.
+    """The day of a run: its partition, else the parameter `day`, else that of a run now, where it is at home.
 
     Raises:
         SettingsError: it is not of the form YYYY-MM-DD.
     """
     chosen = partition_key or (params or {}).get("day")
     return parse_day(chosen) if chosen else day_of_run(use_case, datetime.now(UTC))
+
+
+def run_window(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> Window:
+    """The days that a run works on: its day, or the month that it is in.
+
+    Raises:
+        SettingsError: the day is not of the form YYYY-MM-DD.
+    """
+    return window_of(use_case, run_day(use_case, partition_key, params))
 
 
 def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:

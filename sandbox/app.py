@@ -17,6 +17,7 @@ from sandbox.faults import Fault, FaultBook, FaultLayer
 from sandbox.limits import RateLimiter
 from sandbox.nse.routes import ROUTES as NSE_ROUTES
 from sandbox.simulation import DRIFT_START, World, utc_today
+from sandbox.tlc.routes import ROUTES as TLC_ROUTES
 from sandbox.wire import State
 
 
@@ -37,6 +38,7 @@ def create_app(
             Route("/forecast/v1/forecast", openmeteo.forecasts),
             Route("/past-forecast/v1/forecast", openmeteo.past_forecasts),
             *NSE_ROUTES,
+            *TLC_ROUTES,
             Route("/healthz", _health),
             Route("/_faults", _faults, methods=["GET", "POST", "DELETE"]),
             Route("/_requests", _requests, methods=["GET", "DELETE"]),
