@@ -6,7 +6,6 @@ asks, in whichever process, gets the same ones.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -123,13 +122,10 @@ def _read_parquet(file: pq.ParquetFile, shard: Shard, name: str) -> Iterator[pl.
 def _header(file: IO[bytes], name: str) -> tuple[list[str], int]:
     """The names in a CSV's first line, and where its rows begin: some files have an empty line in between."""
     file.seek(0)
-    reader = io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
-    line = reader.readline(_BUFFER)
+    line = file.readline(_BUFFER)
     at = len(line)
-    while (blank := reader.readline(_BUFFER)) and not blank.strip():
+    while (blank := file.readline(_BUFFER)) and not blank.strip():
         at += len(blank)
-    if isinstance(file, io.RawIOBase):
-        reader.detach()  # type: ignore[attr-defined]
     try:
         names = [word.strip().strip('"') for word in line.decode("utf-8-sig").strip().split(",")]
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pipelines.errors import SettingsError, StorageError
 
@@ -135,7 +135,7 @@ class Store:
         with self.guard():
             if self.is_folder:
                 return Path(self.url, name).open("rb")
-            return cast("IO[bytes]", _Readable(client, prefix + name))
+            return io.BufferedReader(_Readable(client, prefix + name), _PIECE)
 
     def copy_to(self, name: str, path: Path) -> bool:
         """Copies an object to a file of this machine, in pieces; False where there is none."""
@@ -247,13 +247,14 @@ class _Readable(io.RawIOBase):
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size is None or size < 0 else min(self._at + size, self._size)
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
         if end <= self._at:
-            return b""
+            return 0
         body = bytes(self._client.get_range(self._path, start=self._at, end=end))
-        self._at = end
-        return body
+        buffer[: len(body)] = body
+        self._at += len(body)
+        return len(body)
 
 
 @cache
