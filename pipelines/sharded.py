@@ -89,6 +89,7 @@ def _check(use_case: UseCase, dataset: Dataset, window: Window, settings: Settin
                 _check_one(landing, settings, dataset, envelope, part)
         desk = shards.Desk(landing, settings.lake, dataset, envelope)
         joined = shards.join(landing, settings.lake, dataset, envelope, desk.all(parts))
+        desk.forget_others()
         report.counts = {
             "received": sum(item.received for item in joined.manifests),
             "accepted": sum(item.accepted for item in joined.manifests),

@@ -180,7 +180,9 @@ class Desk:
 
     def __init__(self, landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope) -> None:
         name = landing.link(envelope).removeprefix("landing/").removesuffix(".json")
-        self._store = lake / f"staging/{name}"
+        window, _, self._stamp = name.rpartition("/")
+        self._of_window = lake / f"staging/{window}"
+        self._store = self._of_window / self._stamp
         self._what = f"{landing.use_case.slug} {dataset.name} {envelope.window}"
 
     def put(self, manifest: Manifest) -> None:
@@ -202,9 +204,10 @@ class Desk:
             )
         return [Manifest(**json.loads(self._store.read(f"{part.number:05d}.json"))) for part in parts]
 
-    def clear(self) -> None:
-        """Forgets the manifests."""
-        self._store.delete([item.name for item in self._store.list()])
+    def forget_others(self) -> None:
+        """Deletes the manifests of the window's other answers; those of this one stay, so that it may be joined again."""
+        names = [item.name for item in self._of_window.list()]
+        self._of_window.delete([name for name in names if not name.startswith(f"{self._stamp}/")])
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ TRIPS = Dataset(
     partition="month",
     shard_rows=2**20,
     row_column="trip_id",
+    # A shard is some 20 MB; it stays a file of its own
+    file_mb=32,
     columns=(
         Column(
             name="trip_id",
