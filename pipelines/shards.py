@@ -205,7 +205,7 @@ class Desk:
         return [Manifest(**json.loads(self._store.read(f"{part.number:05d}.json"))) for part in parts]
 
     def forget_others(self) -> None:
-        """Deletes the manifests of the window's other answers; those of this one stay, so that it may be joined again."""
+        """Deletes the manifests of the window's other answers; those of this one may be joined again."""
         names = [item.name for item in self._of_window.list()]
         self._of_window.delete([name for name in names if not name.startswith(f"{self._stamp}/")])
 
