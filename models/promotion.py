@@ -46,7 +46,7 @@ def package(
     rows = snapshots.features(use_case, holdout.sample(min(SMOKE_ROWS, len(holdout)), random_state=0))
     model_file = download_model(settings, selected["model_uri"])
     sha256 = file_sha256(model_file)
-    card = _card(use_case, selected, {name: typed.schema[name] for name in (use_case.entity, *rows)}, sha256)
+    card = _card(use_case, selected, {name: typed.schema[name] for name in rows}, sha256)
     tag = build_bento(use_case, model_file, card, settings=settings)
     model = pickle.loads(model_file.read_bytes())  # noqa: S301 - just downloaded from our own registry
     smoke_test(tag, rows, model.predict(rows), settings=settings)
@@ -65,19 +65,17 @@ def download_model(settings: Settings, model_uri: str) -> Path:
 
 
 def _card(use_case: UseCase, selected: dict[str, Any], types: dict[str, pl.DataType], sha256: str) -> ServingCard:
-    entity_type = _type(use_case.entity, types[use_case.entity])
     return ServingCard(
         use_case=use_case.slug,
         version=selected["version"],
         run_id=selected["run_id"],
         entity=use_case.entity,
-        entity_type=entity_type,
+        entity_type=use_case.entity_type,
         day=use_case.day_column,
         feature_table=use_case.feature_table,
         features=tuple(
             Feature(name=name, type=_type(name, dtype), nullable=name not in use_case.required_features)
             for name, dtype in types.items()
-            if name != use_case.entity
         ),
         outputs=registry.part(use_case, "model").OUTPUTS,
         title=use_case.title,

@@ -182,6 +182,12 @@ class UseCase:
     retention: Retention = Retention()
 
     @property
+    def entity_type(self) -> Literal["string", "int"]:
+        """Whether entities are numbers or texts, as the data sets that have them say."""
+        kinds = {column.type for dataset in self.datasets for column in dataset.columns if column.name == self.entity}
+        return "int" if kinds == {"int"} else "string"
+
+    @property
     def raw_schema(self) -> str:
         """Postgres schema of the loaded, contracted rows."""
         return f"raw_{self.slug}"

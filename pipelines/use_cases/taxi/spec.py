@@ -124,6 +124,8 @@ USE_CASE = UseCase(
     schedule="0 6 5 * *",
     timezone="America/New_York",
     lag_months=2,
+    # After the run of the 5th
+    audit_schedule="0 12 5 * *",
     history_start="2025-01-01",
     sources=(
         Source(
