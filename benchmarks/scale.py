@@ -44,7 +44,7 @@ QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, 
 
 def tiny(rows: int) -> Scale:
     """Every benchmark on so few rows that nothing is measured, only tried."""
-    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, (rows, 2 * rows), 3)
+    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, (rows,), 3)
 
 
 @dataclass(frozen=True, slots=True)
