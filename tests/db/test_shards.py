@@ -12,7 +12,19 @@ import polars as pl
 import pytest
 from db.helpers import Upstreams, lake_at, make_settings, values
 
-from pipelines import coverage, database, extraction, fingerprint, lake, ledger, quarantine, rebuild, sharded, steps
+from pipelines import (
+    coverage,
+    database,
+    extraction,
+    fingerprint,
+    lake,
+    ledger,
+    quarantine,
+    rebuild,
+    retention,
+    sharded,
+    steps,
+)
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.landing import Landing, Received
 from pipelines.registry import get_use_case, use_cases
@@ -341,3 +353,15 @@ def test_every_data_set_of_large_files_is_parted_by_month_and_numbers_its_rows()
         assert dataset.partition == "month"
         assert columns[dataset.row_column or ""].type == "int"
         assert columns[dataset.row_column or ""].key
+
+
+def test_an_old_month_goes_to_the_archive_shard_by_shard(march: Settings, tmp_path: Any) -> None:
+    old = replace(TAXI, retention=replace(TAXI.retention, landing_days=10**5, features_days=10**5))
+    rows = prints(march)[0].rows
+    archive = Store.at(tmp_path / "archive")
+    (kept,) = retention.apply(old, march, archive, date(2030, 1, 1))
+    assert [(item.part, item.rows) for item in kept.items] == [("month=2024-03", rows)]
+    files = [item.name for item in archive.list() if item.name.endswith(".parquet")]
+    assert len(files) == newest(march, "check")["detail"]["shards"]
+    assert sum(pl.read_parquet(f"{archive}/{name}").height for name in files) == rows
+    assert prints(march)[0].rows == 0
