@@ -17,7 +17,7 @@ from benchmarks.server import running
 from benchmarks.tables import Table
 from pipelines.settings import PROJECT, get_settings
 
-NAMES = ("check", "load", "read", "files", "day", "memory", "market")
+NAMES = ("check", "load", "read", "files", "day", "memory", "market", "months")
 PAGE = PROJECT / "docs" / "benchmarks.md"
 
 

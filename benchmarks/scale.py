@@ -27,6 +27,8 @@ class Scale:
     market_years: int
     market_days: int
     """Days of a year; fewer only try everything."""
+    month_rows: tuple[int, ...]
+    """Trips of the months that are checked and loaded in shards."""
     asked: int
     """How often each query is asked."""
 
@@ -35,13 +37,14 @@ class Scale:
         return self.rounds if rows <= M else min(self.rounds, 3)
 
 
-FULL = Scale(5, (M, 10 * M), (M, 10 * M), M, 5 * M, 100, (1, 10, 100), (M, 5 * M, 20 * M), 50 * M, 2_000, 10, 365, 300)
-QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, 100)
+FULL = Scale(5, (M, 10 * M), (M, 10 * M), M, 5 * M, 100, (1, 10, 100), (M, 5 * M, 20 * M), 50 * M, 2_000, 10, 365,
+             (M, 5 * M, 15 * M), 300)  # fmt: skip
+QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, (M // 4, M), 100)
 
 
 def tiny(rows: int) -> Scale:
     """Every benchmark on so few rows that nothing is measured, only tried."""
-    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, 3)
+    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, (rows,), 3)
 
 
 @dataclass(frozen=True, slots=True)

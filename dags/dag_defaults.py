@@ -8,12 +8,14 @@ from typing import Any
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
 
 from pipelines.errors import ContractError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError
-from pipelines.schedule import day_of_run
+from pipelines.schedule import day_of_run, window_of
 from pipelines.spec import UseCase
-from pipelines.window import parse_day
+from pipelines.window import Window, parse_day
 
 DAY_FORMAT = "%Y-%m-%d"
 SMTP_CONNECTION = "smtp_default"
+KEY_FORMATS = {"day": DAY_FORMAT, "month": "%Y-%m-01"}
+"""How a run's partition is named: by its day, or by the first day of its month."""
 
 
 class RetryUnlessPointless(RetryPolicy):
@@ -42,7 +44,8 @@ DAY_PARAM = Param(
     type=["null", "string"],
     format="date",
     title="Day",
-    description="Day to work on when the run is triggered by hand without a partition; by default, that of a run now.",
+    description="Day, or a day of the month, to work on when the run is triggered by hand without a partition; by "
+    "default, that of a run now.",
 )
 
 
@@ -52,7 +55,7 @@ def features_asset(use_case: UseCase) -> Asset:
 
 
 def run_day(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> date:
-    """The day of a run: its partition, else the parameter `day`, else `lag_days` before today where it is at home.
+    """The day of a run: its partition, else the parameter `day`, else that of a run now, where it is at home.
 
     Raises:
         SettingsError: it is not of the form YYYY-MM-DD.
@@ -92,6 +95,15 @@ def mail_failure(context: Any) -> None:
         subject=f"Headwater: {dag.dag_id} has failed",
         html_content="".join(f"<p>{line}</p>" for line in said),
     ).notify(context)
+
+
+def run_window(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> Window:
+    """The days that a run works on: its day, or the month that it is in.
+
+    Raises:
+        SettingsError: the day is not of the form YYYY-MM-DD.
+    """
+    return window_of(use_case, run_day(use_case, partition_key, params))
 
 
 def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """
-### Ingest: from the upstreams to published features, a day at a time
+### Ingest: from the upstreams to published features, a day (or a month) at a time
 
 Runs daily, each run for one day (its partition): that which is the spec's `lag_days` before, on the clock of the
 spec's time zone. For each data set: **fetch** the upstream's bytes into landing,
 **check** them against the contract (bad rows go to quarantine), **load** the good ones into Postgres. Then dbt
 **transform**s the days touched, and publishes the features when their tests have passed. On a day without data by the
-spec's calendar (weekends, holidays) every task says `not-expected` and does nothing.
+spec's calendar (weekends, holidays) every task says `not-expected` and does nothing. Where the spec's
+period is a month, a run works on a whole month, and its partition is the month's first day.
+
+**Large files** are checked and loaded in shards, side by side: **plan_check** says which shards a file has,
+**check_shard** works on one of them, and **check** puts them all in place at once; so do **plan_load**, **load_shard**
+and **load**. Nobody sees a shard before that.
 
 **By hand**: trigger it with a partition key (in the advanced options, a day as YYYY-MM-DD), and the scoring of that day
 follows. With the parameter *day* alone it ingests that day and nothing follows.
@@ -29,7 +34,8 @@ not retried.
   nothing was lost, the next runs ask again for the last days.
 * *check*: the upstream changed its shape; the log names the field and its likely new name. Mend the parser or the
   contract, then clear the task: it reads landing again, not the upstream.
-* *load*: Postgres. The old table stands.
+* *plan_check*, *check_shard*: as *check*. The others' work stays; clear the one that failed.
+* *load*: Postgres. The old table stands. *plan_load* and *load_shard* alike.
 * *transform*: a dbt test failed; the log names it. The features published before stand.
 
 Every task may be cleared at any time: the same day gives the same result.
@@ -40,7 +46,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import DAG, CronPartitionTimetable, task, task_group
-from dag_defaults import DAY_FORMAT, DAY_PARAM, dag_options, features_asset, run_day
+from dag_defaults import DAY_PARAM, KEY_FORMATS, dag_options, features_asset, run_window
 
 from pipelines.pools import WAREHOUSE, upstream_pool
 from pipelines.registry import get_use_case, use_cases
@@ -67,11 +73,60 @@ def load(slug: str, dataset: str, partition_key: str | None = None, params: dict
 
 def _step(name: str, slug: str, dataset: str, partition_key: str | None, params: dict[str, Any] | None) -> Any:
     from pipelines import steps
-    from pipelines.window import Window
 
     use_case = get_use_case(slug)
-    day = run_day(use_case, partition_key, params)
-    return getattr(steps, name)(use_case, use_case.dataset(dataset), Window(day, day))
+    return getattr(steps, name)(use_case, use_case.dataset(dataset), run_window(use_case, partition_key, params))
+
+
+@task
+def plan_check(slug: str, dataset: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """Which shards the landed files have."""
+    return _part("plan_check", slug, dataset, partition_key, params)
+
+
+@task
+def check_shard(
+    slug: str, dataset: str, number: int, partition_key: str | None = None, params: dict[str, Any] | None = None
+) -> Any:
+    """The rows of one shard into files of the lake that nobody sees yet."""
+    return _part("check_shard", slug, dataset, partition_key, params, number)
+
+
+# A file without rows has no shards
+@task(task_id="check", trigger_rule="none_failed")
+def join_check(slug: str, dataset: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """All shards in place of their months in the lake, and the bad rows into quarantine."""
+    return _part("join_check", slug, dataset, partition_key, params)
+
+
+@task(pool=WAREHOUSE.name)
+def plan_load(slug: str, dataset: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """Which shards Postgres lacks."""
+    return _part("plan_load", slug, dataset, partition_key, params)
+
+
+@task(pool=WAREHOUSE.name)
+def load_shard(
+    slug: str, dataset: str, number: int, partition_key: str | None = None, params: dict[str, Any] | None = None
+) -> Any:
+    """One shard into a table of its own that nobody sees yet."""
+    return _part("load_shard", slug, dataset, partition_key, params, number)
+
+
+@task(task_id="load", pool=WAREHOUSE.name, trigger_rule="none_failed")
+def join_load(slug: str, dataset: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """All shards in place of their months in Postgres."""
+    return _part("join_load", slug, dataset, partition_key, params)
+
+
+def _part(
+    name: str, slug: str, dataset: str, partition_key: str | None, params: dict[str, Any] | None, *more: int
+) -> Any:
+    from pipelines import sharded
+
+    use_case = get_use_case(slug)
+    window = run_window(use_case, partition_key, params)
+    return getattr(sharded, name)(use_case, use_case.dataset(dataset), window, *more)
 
 
 # dbt builds a use case for one window at a time; the next one is to wait here, not with a slot in its hand
@@ -79,28 +134,43 @@ def _step(name: str, slug: str, dataset: str, partition_key: str | None, params:
 def transform(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """Features of the days touched, tested, then published."""
     from pipelines import steps
-    from pipelines.window import Window
 
     use_case = get_use_case(slug)
-    day = run_day(use_case, partition_key, params)
-    return steps.transform(use_case, Window(day, day))
+    return steps.transform(use_case, run_window(use_case, partition_key, params))
+
+
+def _in_shards(slug: str, name: str, fetched: Any) -> None:
+    """Map and join, twice: the shards of the files into the lake, and those of the lake into Postgres."""
+    shards = plan_check(slug, name)
+    checked = join_check(slug, name)
+    fetched >> shards
+    check_shard.partial(slug=slug, dataset=name).expand(number=shards) >> checked
+    loads = plan_load(slug, name)
+    checked >> loads
+    load_shard.partial(slug=slug, dataset=name).expand(number=loads) >> join_load(slug, name)
 
 
 def build(use_case: UseCase) -> DAG:
     """The DAG `<slug>__ingest`."""
+    # A run of the schedule is a day or a month, and so is what it lags behind
+    lag = use_case.lag_months if use_case.period == "month" else use_case.lag_days
     timetable = CronPartitionTimetable(
-        use_case.schedule, timezone=use_case.timezone, run_offset=-use_case.lag_days, key_format=DAY_FORMAT
+        use_case.schedule, timezone=use_case.timezone, run_offset=-lag, key_format=KEY_FORMATS[use_case.period]
     )
     with DAG(**dag_options(use_case, "ingest", __doc__), schedule=timetable, params={"day": DAY_PARAM}) as dag:
         published = transform.override(outlets=[features_asset(use_case)])(use_case.slug)
         for dataset in use_case.datasets:
 
             @task_group(group_id=dataset.name)
-            def steps_of(name: str, pool: str) -> None:
+            def steps_of(name: str, pool: str, is_sharded: bool) -> None:
                 fetched = fetch.override(pool=pool)(use_case.slug, name)
-                fetched >> check(use_case.slug, name) >> load(use_case.slug, name)
+                if is_sharded:
+                    _in_shards(use_case.slug, name, fetched)
+                else:
+                    fetched >> check(use_case.slug, name) >> load(use_case.slug, name)
 
-            steps_of(dataset.name, upstream_pool(use_case, dataset)) >> published
+            pool = upstream_pool(use_case, dataset)
+            steps_of(dataset.name, pool, dataset.shard_rows is not None) >> published
     return dag
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
-from dag_defaults import DAY_PARAM, dag_options, features_asset, run_day
+from dag_defaults import DAY_PARAM, dag_options, features_asset, run_window
 
 from pipelines.errors import NotFoundError
 from pipelines.registry import get_use_case, use_cases
@@ -29,16 +29,15 @@ from pipelines.spec import UseCase
 def score(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """Predictions of the champion for every entity."""
     from pipelines.calendar import expected_days
-    from pipelines.window import Window
 
     use_case = get_use_case(slug)
-    day = run_day(use_case, partition_key, params)
-    if not expected_days(use_case.calendar, Window(day, day)):
-        raise AirflowSkipException(f"{day} has no data by the calendar of {slug}.")
+    window = run_window(use_case, partition_key, params)
+    if not expected_days(use_case.calendar, window):
+        raise AirflowSkipException(f"{window} has no data by the calendar of {slug}.")
     from models import score as scoring  # takes seconds to import
 
     try:
-        return scoring.score(use_case, Window(day, day))
+        return scoring.score(use_case, window)
     except NotFoundError as error:
         raise AirflowSkipException(str(error)) from error
 
@@ -47,11 +46,9 @@ def score(slug: str, partition_key: str | None = None, params: dict[str, Any] | 
 def drift(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
     """Evidently's report of the window against the training snapshot."""
     from models import drift as drifting
-    from pipelines.window import Window
 
     use_case = get_use_case(slug)
-    day = run_day(use_case, partition_key, params)
-    return drifting.report(use_case, Window(day, day))
+    return drifting.report(use_case, run_window(use_case, partition_key, params))
 
 
 def build(use_case: UseCase) -> DAG:

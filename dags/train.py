@@ -1,7 +1,8 @@
 """
 ### Train: candidates on one snapshot, the best one gated, packaged, tested and promoted
 
-Runs when a whole week of features has been published (its partition is the week's Monday), or by hand.
+Runs when a whole week of features has been published (its partition is the week's Monday), or, where the spec's period
+is a month, a whole month (its partition is the month's first day); or by hand.
 **start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
 hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline and present
 champion); **package** builds its Bento and asks it, as a real server, for known answers; **promote** makes it
@@ -19,7 +20,7 @@ champion); **package** builds its Bento and asks it, as a real server, for known
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from airflow.sdk import (
@@ -36,7 +37,7 @@ from dag_defaults import DAY_FORMAT, dag_options, features_asset
 
 from pipelines.registry import get_use_case, use_cases
 from pipelines.spec import UseCase
-from pipelines.window import parse_day
+from pipelines.window import month_of, parse_day
 
 CUTOFF_PARAM = Param(
     None,
@@ -65,9 +66,16 @@ def start(
 
     use_case = get_use_case(slug)
     cutoff = (params or {}).get("cutoff")
-    until = parse_day(partition_key) + timedelta(days=6) if partition_key else None
+    until = _last_day(use_case, parse_day(partition_key)) if partition_key else None
     extent = Extent(cutoff=parse_day(cutoff) if cutoff else None, until=until)
     return train.start(use_case, extent=extent, tags={"dag_run": run_id or ""})
+
+
+def _last_day(use_case: UseCase, first: date) -> date:
+    """The last day of the week or the month that a training is for; a label of that very day is known the day after."""
+    if use_case.period == "month":
+        return month_of(first).end + timedelta(days=1)
+    return first + timedelta(days=6)
 
 
 @task
@@ -113,10 +121,14 @@ def promote(
 
 def build(use_case: UseCase) -> DAG:
     """The DAG `<slug>__train`."""
-    week = RollupMapper(
-        upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
-    )
-    timetable = PartitionedAssetTimetable(assets=features_asset(use_case), default_partition_mapper=week)
+    features = features_asset(use_case)
+    if use_case.period == "month":
+        timetable = PartitionedAssetTimetable(assets=features)
+    else:
+        week = RollupMapper(
+            upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
+        )
+        timetable = PartitionedAssetTimetable(assets=features, default_partition_mapper=week)
     with DAG(**dag_options(use_case, "train", __doc__), schedule=timetable, params={"cutoff": CUTOFF_PARAM}) as dag:
         training = start(use_case.slug)
         names = candidates(use_case.slug)

@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from models import snapshot as snapshots
 from models import tracking
 from models.score import load_champion
-from pipelines import database, ledger
+from pipelines import database, extraction, ledger
 from pipelines.errors import NotFoundError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
@@ -22,6 +22,8 @@ MOST_ROWS = 2_000
 """Rows of the reference, and of the window, that a report is made of; more are sampled with a fixed seed."""
 MOST_PERIOD_ROWS = 20_000
 """Rows of the reference that thresholds are learnt from."""
+VOLUME = "rows_a_day"
+"""Column that is compared as well where a use case watches its volume."""
 LEAST_ROWS = 30
 LEAST_ENTITY_ROWS = 20
 """Of an entity with fewer in the reference, the mean is mostly chance."""
@@ -54,7 +56,10 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
             )
         rows = _reference(use_case, champion.tags, days, settings)
         model, _ = load_champion(use_case, settings)
-        reference, current = _departures(use_case, model, rows, _current(use_case, days, settings))
+        window_rows = _current(use_case, days, settings)
+        reference, current = _departures(use_case, model, rows, window_rows)
+        if use_case.watches_volume:
+            reference[VOLUME], current[VOLUME] = _volumes(use_case, settings, rows, window_rows)
         thresholds = _thresholds(reference, _periods(use_case, rows))
         reference, current = _sampled(reference), _sampled(current)
         path = settings.reports / use_case.slug / "drift" / f"{window.end}.html"
@@ -84,17 +89,25 @@ def newest(use_case: UseCase, settings: Settings) -> dict[str, Any]:
 
 
 def _current(use_case: UseCase, days: Window, settings: Settings) -> pd.DataFrame:
-    frame = database.read_frame(
-        settings.require_database(),
-        f"select * from {use_case.feature_table} where {use_case.day_column} "
-        f"between '{days.start}' and '{days.end}' order by 1, 2",
-    )
+    within = f"{use_case.day_column} between '{days.start}' and '{days.end}'"
+    statement = extraction.sampled(use_case, within, MOST_PERIOD_ROWS if use_case.sample_rows else None)
+    frame = database.read_frame(settings.require_database(), f"select * from ({statement}) as rows order by 1, 2")
     if frame.height < LEAST_ROWS:
         raise NotFoundError(
             f"{use_case.slug} has {frame.height} rows of features in {days}, and a drift report needs {LEAST_ROWS}; "
             "name a window with data, or bring it in first."
         )
     return snapshots.to_pandas(frame)
+
+
+def _volumes(use_case: UseCase, settings: Settings, *sides: pd.DataFrame) -> list[pd.Series]:
+    """Of each row, how many rows its day has in all: a collapse shows, though each row looks as ever."""
+    day = use_case.day_column
+    found = database.read_frame(
+        settings.require_database(), f"select {day} as day, count(*) as rows from {use_case.feature_table} group by 1"
+    )
+    by_day = {pd.Timestamp(when): float(count) for when, count in found.iter_rows()}
+    return [pd.to_datetime(rows[day]).map(by_day).astype("float64") for rows in sides]
 
 
 def _reference(use_case: UseCase, tags: dict[str, str], days: Window, settings: Settings) -> pd.DataFrame:

@@ -21,7 +21,10 @@ MOST_ENTITIES = 50
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics over all rows and by entity, of at most `MOST_ENTITIES` of the `entities` that there are."""
+    """Metrics over all rows and by entity, of at most `MOST_ENTITIES` of the `entities` that there are.
+
+    Where a use case is `measured_by` something else, such as the kind of a trip, that stands in the entity's place.
+    """
 
     overall: Metrics
     by_entity: dict[str, Metrics]
@@ -48,7 +51,7 @@ def overall(use_case: UseCase, frame: pd.DataFrame, forecast: pd.DataFrame) -> M
 
 def measure(use_case: UseCase, frame: pd.DataFrame, forecast: pd.DataFrame) -> Evaluation:
     """Metrics of forecasts, a row a row of `frame`, over all and by entity."""
-    rows = frame.groupby(use_case.entity).indices
+    rows = frame.groupby(use_case.measured_by or use_case.entity).indices
     # Of as many rows the first by name, so that all sides of a report have the same ones
     most = sorted(sorted(rows), key=lambda entity: len(rows[entity]), reverse=True)[:MOST_ENTITIES]
     by_entity = {

@@ -70,6 +70,7 @@ def _card(use_case: UseCase, selected: dict[str, Any], types: dict[str, pl.DataT
         version=selected["version"],
         run_id=selected["run_id"],
         entity=use_case.entity,
+        entity_type=use_case.entity_type,
         day=use_case.day_column,
         feature_table=use_case.feature_table,
         features=tuple(

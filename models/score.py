@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import pickle
 from typing import Any
 
 import pandas as pd
-import polars as pl
-from psycopg2.extras import execute_values
 
 from models import labels, tracking
 from models.promotion import download_model
@@ -57,19 +57,21 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
     with ledger.entry(url, use_case, "predictions", "score", window) as report:
         model, version = load_champion(use_case, settings)
         days = window.widened(before=use_case.late_days)
-        frame = database.read_frame(
+        is_boolean, predictions = database.columns(url, use_case.feature_table)[use_case.target] == "boolean", 0
+        # In batches: a month of trips is not held at once
+        for frame in database.read_batches(
             url,
             f"select * from {use_case.feature_table} where {use_case.day_column} "
-            f"between '{days.start}' and '{days.end}' order by 1, 2",
-        )
-        rows = _rows(use_case, model, to_pandas(frame), version) if frame.height else []
-        _store(url, rows)
-        is_boolean = frame.schema[use_case.target] == pl.Boolean
+            f"between '{days.start}' and '{days.end}'",
+        ):
+            rows = _rows(use_case, model, to_pandas(frame), version)
+            _store(url, rows)
+            predictions += len(rows)
         matured, through = labels.fill(url, use_case, window, is_boolean=is_boolean)
-        report.state = "loaded" if rows else "missing"
-        report.counts = {"accepted": len(rows), "updated": matured}
+        report.state = "loaded" if predictions else "missing"
+        report.counts = {"accepted": predictions, "updated": matured}
         report.detail = {"labels_through": through}
-    return {"predictions": len(rows), "matured": matured, "model_version": version}
+    return {"predictions": predictions, "matured": matured, "model_version": version}
 
 
 def _rows(use_case: UseCase, model: Any, frame: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
@@ -84,14 +86,19 @@ def _rows(use_case: UseCase, model: Any, frame: pd.DataFrame, version: int) -> l
 
 
 def _store(url: str, rows: list[tuple[Any, ...]]) -> None:
+    lines = io.StringIO()
+    csv.writer(lines).writerows(rows)
+    lines.seek(0)
     with database.connect(url) as connection, connection.cursor() as cursor:
-        execute_values(
-            cursor,
-            """insert into serving.predictions as present (use_case, channel, entity, day, model_version, outputs)
-               values %s on conflict (use_case, channel, entity, day, model_version) do update
-               set outputs = excluded.outputs, predicted_at = now() where present.outputs <> excluded.outputs""",
-            rows,
-            page_size=1000,
+        columns = "use_case, channel, entity, day, model_version, outputs"
+        cursor.execute(
+            f"create temporary table scored on commit drop as select {columns} from serving.predictions limit 0"
+        )
+        cursor.copy_expert(f"copy scored ({columns}) from stdin (format csv)", lines)
+        cursor.execute(
+            f"""insert into serving.predictions as present ({columns}) select {columns} from scored
+                on conflict (use_case, channel, entity, day, model_version) do update
+                set outputs = excluded.outputs, predicted_at = now() where present.outputs <> excluded.outputs"""
         )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from typing import Any, Self
+from uuid import uuid4
 
 import pandas as pd
 import polars as pl
 
 from models import tracking
-from pipelines import database, lake, registry
+from pipelines import database, extraction, lake, registry
 from pipelines.errors import ModelError, TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -99,13 +100,15 @@ class Extent:
 EVERYTHING = Extent()
 
 
-def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> Snapshot:
+def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run_id: str | None = None) -> Snapshot:
     """Keeps the usable feature rows as a new version of the snapshot table.
+
+    They are prepared in the warehouse as a table of the run, of which `ops.extractions` has the statement.
 
     Raises:
         TooFewRowsError: too few rows, or too few on one side of the cut-off.
     """
-    frame = _usable_rows(use_case, settings, extent)
+    frame = _usable_rows(use_case, settings, extent, run_id or uuid4().hex)
     if frame.height < LEAST_ROWS:
         raise TooFewRowsError(
             f"{use_case.slug} has {frame.height} rows with a label, and training needs {LEAST_ROWS}; bring history "
@@ -139,17 +142,26 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING) -> 
     return snapshot
 
 
-def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent) -> pl.DataFrame:
-    frame = database.read_frame(settings.require_database(), f"select * from {use_case.feature_table}")
+def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent, run_id: str) -> pl.DataFrame:
+    url = settings.require_database()
+    made = extraction.prepare(url, use_case, run_id, extraction.sampled(use_case, _condition(use_case, extent)))
+    frame = database.read_frame(url, f"select * from {made.table}")
     # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
     frame = frame.sort(use_case.day_column, use_case.entity)
-    if extent.until is not None:
-        known = known_days(use_case, to_pandas(frame))
-        frame = frame.filter(pl.Series((known <= pd.Timestamp(extent.until)).to_numpy()))
-    if extent.entities is not None:
-        frame = frame.filter(pl.col(use_case.entity).is_in(list(extent.entities)))
     usable = registry.part(use_case, "model").usable(to_pandas(frame))
     return frame.filter(pl.Series(usable.to_numpy()))
+
+
+def _condition(use_case: UseCase, extent: Extent) -> str:
+    """SQL that holds for the rows that a training may use."""
+    told = []
+    if extent.until is not None:  # their labels were known by then
+        known = use_case.label_day_column or f"{use_case.day_column} + 1"
+        told.append(f"{known} <= date '{extent.until}'")
+    if extent.entities is not None:
+        listed = ", ".join("'" + str(entity).replace("'", "''") + "'" for entity in extent.entities)
+        told.append(f"{use_case.entity}::text in ({listed or 'null'})")
+    return " and ".join(told) or "true"
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:

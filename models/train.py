@@ -13,13 +13,16 @@ from threadpoolctl import threadpool_limits
 
 from models import evaluate, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
-from pipelines import registry
+from pipelines import extraction, registry
+from pipelines.errors import HeadwaterError
 from pipelines.lake_tables import snapshot_path
 from pipelines.ledger import code_version
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 
 SEED = 0
+EXTRACTION_FILE = "extraction.sql"
+"""Artifact of a training run: the statement by which its rows were prepared."""
 
 
 def candidate_names(use_case: UseCase) -> list[str]:
@@ -42,13 +45,20 @@ def start(
         ModelError: too few rows, or MLflow cannot be reached.
     """
     settings = settings or get_settings()
-    snapshot = take(use_case, settings, extent)
     experiment_id = tracking.experiment(use_case, settings)
-    name = f"{use_case.slug} up to {snapshot.last_day}"
-    run = tracking.client(settings).create_run(
-        experiment_id, run_name=name, tags=_tags(snapshot, settings) | (tags or {})
-    )
-    return {"snapshot": snapshot.to_dict(), "run_id": run.info.run_id, "experiment_id": experiment_id}
+    client = tracking.client(settings)
+    # Before the rows are asked for: the table that they are prepared in is named after the run
+    run_id = client.create_run(experiment_id, run_name=f"{use_case.slug} training", tags=tags or {}).info.run_id
+    try:
+        snapshot = take(use_case, settings, extent, run_id)
+    except HeadwaterError:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.update_run(run_id, name=f"{use_case.slug} up to {snapshot.last_day}")
+    for key, value in _tags(snapshot, settings).items():
+        client.set_tag(run_id, key, value)
+    client.log_text(run_id, extraction.statement_of(settings.require_database(), run_id), EXTRACTION_FILE)
+    return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id}
 
 
 def _tags(snapshot: Snapshot, settings: Settings) -> dict[str, str]:

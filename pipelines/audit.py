@@ -20,7 +20,7 @@ from pipelines import (
     recheck,
 )
 from pipelines.errors import NotFoundError, SettingsError
-from pipelines.schedule import newest_due
+from pipelines.schedule import newest_due, window_of
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window, month_of, parse_month
@@ -31,7 +31,8 @@ STEP = "audit"
 def run(
     use_case: UseCase, month: str | None = None, settings: Settings | None = None, now: datetime | None = None
 ) -> dict[str, Any]:
-    """Audits a month, by default the last whole one where the use case is at home, up to the newest day that is due.
+    """Audits a month, by default the last whole one where the use case is at home, up to the newest day that is
+    due; of a monthly use case, the newest month that is.
 
     Writes `reports/<slug>/quality/<month>.html` and, beside it, what it says as JSON, each whole or not at all.
 
@@ -70,9 +71,10 @@ def run(
 
 
 def _days(use_case: UseCase, month: str | None, now: datetime) -> Window:
+    newest = window_of(use_case, newest_due(use_case, now)).end
     this_month = month_of(now.astimezone(ZoneInfo(use_case.timezone)).date())
-    whole = parse_month(month) if month else month_of(this_month.start - timedelta(days=1))
-    newest = newest_due(use_case, now)
+    last = month_of(min(this_month.start - timedelta(days=1), newest))
+    whole = parse_month(month) if month else last
     if whole.start > newest:
         raise SettingsError(f"No day of {whole.start:%Y-%m} is due yet in {use_case.slug}; the newest is {newest}.")
     return Window(whole.start, min(whole.end, newest))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from pipelines.errors import SettingsError
-from pipelines.schedule import daily_time, newest_over
+from pipelines.schedule import daily_time, newest_over, periods, window_of
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
@@ -27,6 +27,13 @@ class PlannedDay:
     day: date
     runs: bool
     reason: str
+    last: date | None = None
+    """The last day that its run works on, where that is another: of a month, which is named by its first day."""
+
+    @property
+    def end(self) -> date:
+        """The last day that its run works on."""
+        return self.last or self.day
 
 
 def plan(use_case: UseCase, states: Iterable[DayState], window: Window, *, again: bool = False) -> list[PlannedDay]:
@@ -44,10 +51,25 @@ def plan(use_case: UseCase, states: Iterable[DayState], window: Window, *, again
     """
     versions = {dataset.name: dataset.version for dataset in use_case.datasets}
     by_day: dict[date, list[DayState]] = {}
-    for state in states:
+    for state in _by_period(use_case, states):
         by_day.setdefault(state.day, []).append(state)
-    days = (window.start + timedelta(days=offset) for offset in range(window.days))
-    return [_planned(day, by_day.get(day, []), versions, again) for day in days]
+    found = [_planned(day, by_day.get(day, []), versions, again) for day in periods(use_case, window)]
+    if use_case.period == "day":
+        return found
+    return [replace(entry, last=window_of(use_case, entry.day).end) for entry in found]
+
+
+def _by_period(use_case: UseCase, states: Iterable[DayState]) -> Iterable[DayState]:
+    """One state a run and data set: a month is what its days are, loaded if one of them is."""
+    if use_case.period == "day":
+        return states
+    found: dict[tuple[str, date], DayState] = {}
+    for state in states:
+        first = window_of(use_case, state.day).start
+        known = found.get((state.dataset, first))
+        if known is None or (known.state != "loaded" and state.state == "loaded"):
+            found[state.dataset, first] = replace(state, day=first)
+    return found.values()
 
 
 def _planned(day: date, states: list[DayState], versions: dict[str, str], again: bool) -> PlannedDay:
@@ -90,9 +112,9 @@ def spans(planned: Iterable[PlannedDay]) -> list[Window]:
         if not entry.runs:
             going_on = going_on and entry.reason == NOT_EXPECTED
         elif going_on and (entry.day - found[-1].start).days < SPAN_DAYS:
-            found[-1] = Window(found[-1].start, entry.day)
+            found[-1] = Window(found[-1].start, entry.end)
         else:
-            found.append(Window(entry.day, entry.day))
+            found.append(Window(entry.day, entry.end))
             going_on = True
     return found
 
@@ -105,7 +127,11 @@ def require_past(use_case: UseCase, window: Window, now: datetime) -> None:
     Raises:
         SettingsError: one is not.
     """
-    newest = newest_over(use_case, now)
+    newest = window_of(use_case, newest_over(use_case, now)).end
+    if window.end > newest and use_case.period == "month":
+        raise SettingsError(
+            f"The month of {window.end} has not had its run yet; the last day that can be run is {newest}."
+        )
     if window.end > newest:
         due = "has not ended yet" if use_case.lag_days else f"is run at {daily_time(use_case):%H:%M}, which is to come,"
         raise SettingsError(f"The day {window.end} {due} in {use_case.timezone}; the last that can be run is {newest}.")

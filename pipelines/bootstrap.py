@@ -12,6 +12,7 @@ from pipelines import registry, steps
 from pipelines.contract import FAULT
 from pipelines.errors import NotFoundError
 from pipelines.landing import LandedObject, Received, Recording
+from pipelines.schedule import whole
 from pipelines.settings import Settings
 from pipelines.spec import Dataset, UseCase
 from pipelines.steps import Counts
@@ -54,14 +55,15 @@ def find(use_case: UseCase, kind: str, path: Path) -> dict[str, list[Received]]:
 
 def bring(
     use_case: UseCase, files: dict[str, list[Received]], settings: Settings, on_step: OnStep = _say_nothing
-) -> tuple[Window, list[str]]:
+) -> tuple[Window, list[str] | None]:
     """Lands the files of each data set, then checks, loads and transforms the days that they span.
 
     Args:
         files: answers by data set, as the use case's `source` module found them.
 
     Returns:
-        The window from the first to the last day in the files, and the entities that they are of.
+        The window from the first to the last day in the files, and the entities that they are of (None where entities
+        are single rows, and too many to be named).
 
     Raises:
         NotFoundError: there is no dated row in them.
@@ -74,7 +76,7 @@ def bring(
 
 def load(
     use_case: UseCase, files: dict[str, list[Received]], settings: Settings, on_step: OnStep = _say_nothing
-) -> tuple[Window, list[str]]:
+) -> tuple[Window, list[str] | None]:
     """The same without the features.
 
     Where the context of a file says which `day` it is of, that is believed, whatever its rows say; and such files that
@@ -83,10 +85,11 @@ def load(
     days = [day for name, received in files.items() for day in _days(use_case, use_case.dataset(name), received)]
     if not days:
         raise NotFoundError(f"No row of these files has a day that can be read; is this history of {use_case.slug}?")
-    span = Window(min(days), max(days))
+    span = whole(use_case, Window(min(days), max(days)))
     for name, received in files.items():
         dataset = use_case.dataset(name)
-        for window, part in _windows(received, span):
+        for found, part in _windows(received, span):
+            window = whole(use_case, found)
             on_step("fetch", name, steps.land(use_case, dataset, window, part, settings))
             on_step("check", name, steps.check(use_case, dataset, window, settings))
             on_step("load", name, steps.load(use_case, dataset, window, settings))
@@ -131,7 +134,9 @@ def _days(use_case: UseCase, dataset: Dataset, received: list[Received]) -> list
     return told + [day for day in (read.min(), read.max()) if isinstance(day, date)]
 
 
-def _entities(use_case: UseCase, files: dict[str, list[Received]]) -> list[str]:
+def _entities(use_case: UseCase, files: dict[str, list[Received]]) -> list[str] | None:
+    if any(dataset.shard_rows is not None for dataset in use_case.datasets):
+        return None
     found: set[str] = set()
     for name, received in files.items():
         if use_case.dataset(name).day_column is not None and received:
@@ -141,6 +146,10 @@ def _entities(use_case: UseCase, files: dict[str, list[Received]]) -> list[str]:
 
 
 def _parsed(use_case: UseCase, dataset: Dataset, received: list[Received]) -> pl.DataFrame:
-    answers = [(LandedObject("", 0, item.request, item.format, item.context), item.body) for item in received]
+    answers = [
+        (LandedObject("", 0, item.request, item.format, item.context), item.body)
+        for item in received
+        if isinstance(item.body, bytes)
+    ]
     rows: pl.DataFrame = registry.part(use_case, "source").parse(dataset, answers)
     return rows

@@ -137,6 +137,29 @@ def read_frame(url: str, sql: str) -> pl.DataFrame:
     return frame
 
 
+def read_batches(url: str, sql: str, rows: int = 50_000) -> Iterator[pl.DataFrame]:
+    """The rows of a statement in frames of at least so many rows (but the last): memory does not grow with them.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached, or refused the statement.
+    """
+    held: list[pl.DataFrame] = []
+    try:
+        with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            for batch in cursor.fetch_record_batch():
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a batch never becomes a series
+                held.append(frame)
+                if sum(frame.height for frame in held) >= rows:
+                    yield pl.concat(held)
+                    held = []
+    except adbc_driver_postgresql.dbapi.Error as error:
+        raise DatabaseError(f"Postgres cannot be read: {one_line(error)}. Is it up? See `headwater status`.") from error
+    if held:
+        yield pl.concat(held)
+
+
 def ensure_ops(url: str) -> None:
     """Creates the schemas `ops` and `serving` where they are missing."""
     ensure(url, "ops", OPS_DDL)

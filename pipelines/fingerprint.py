@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import adbc_driver_postgresql.dbapi
 import polars as pl
 
 from pipelines import database, lake_bulk
-from pipelines.errors import DatabaseError
 from pipelines.raw_tables import raw_table
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store
@@ -56,16 +54,4 @@ def of_table(url: str, table: str, columns: list[str] | None = None) -> Fingerpr
     if not database.exists(url, table):
         return Fingerprint(0, 0)
     wanted = columns or sorted(database.columns(url, table))
-    return of_batches(_batches(url, f"select {', '.join(wanted)} from {table}"), wanted)
-
-
-def _batches(url: str, sql: str) -> Iterator[pl.DataFrame]:
-    try:
-        with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-            for batch in cursor.fetch_record_batch():
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a batch never becomes a series
-                yield frame
-    except adbc_driver_postgresql.dbapi.Error as error:
-        raise DatabaseError(f"Postgres cannot be read: {database.one_line(error)}.") from error
+    return of_batches(database.read_batches(url, f"select {', '.join(wanted)} from {table}"), wanted)

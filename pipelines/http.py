@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 from tenacity import (
@@ -26,6 +28,8 @@ from pipelines.spec import Source
 logger = logging.getLogger(__name__)
 USER_AGENT = "headwater/0.1 (+https://github.com/headwater-dags/headwater)"
 LONGEST_WAIT_S = 60.0
+PIECE = 1024 * 1024
+"""Bytes of a download that are held at once."""
 BACKOFF = wait_exponential(multiplier=0.5, max=20) + wait_random(0, 1)
 """Seconds between tries where the upstream does not say: from half a second to 20, and up to one more by chance."""
 
@@ -68,7 +72,7 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 class _AbsentError(ContractError):
-    """There is nothing at the address that was asked for: 404."""
+    """There is nothing at the address that was asked for: 404, or as the upstream says it."""
 
 
 class Upstream:
@@ -110,13 +114,7 @@ class Upstream:
             ContractError: the upstream calls the request itself wrong (any other 4xx).
         """
         url = path_or_url if path_or_url.startswith("http") else self.base + path_or_url
-        retrying = Retrying(
-            retry=retry_if_exception_type(_RetryableError),
-            stop=stop_after_attempt(self._attempts),
-            wait=_wait,
-            reraise=True,
-        )
-        return retrying(self._get_once, url, params)
+        return self._retrying()(self._get_once, url, params)
 
     def find(self, path_or_url: str, params: Mapping[str, str | int] | None = None) -> Answer | None:
         """The same; None where there is nothing at that address (404)."""
@@ -124,6 +122,27 @@ class Upstream:
             return self.get(path_or_url, params)
         except _AbsentError:
             return None
+
+    def download(self, path_or_url: str, into: Path) -> bool:
+        """Writes the answer to one GET into a file, in pieces; False where there is nothing at that address (404).
+
+        Raises:
+            SourceError, ContractError: as `get`.
+        """
+        url = path_or_url if path_or_url.startswith("http") else self.base + path_or_url
+        try:
+            self._retrying()(self._download_once, url, into)
+        except _AbsentError:
+            return False
+        return True
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception_type(_RetryableError),
+            stop=stop_after_attempt(self._attempts),
+            wait=_wait,
+            reraise=True,
+        )
 
     def _pause(self) -> None:
         """Waits until the pause since the last request is over; redirects go on at once."""
@@ -139,24 +158,45 @@ class Upstream:
 
     def _get_once(self, url: str, params: Mapping[str, str | int] | None) -> Answer:
         self._pause()
-        try:
+        with self._reached(url):
             response = self._client.get(url, params=dict(params) if params else None)
+        self._refuse(response)
+        return Answer(str(response.url), response.status_code, response.content)
+
+    def _download_once(self, url: str, into: Path) -> None:
+        self._pause()
+        with self._reached(url), self._client.stream("GET", url) as response:
+            if response.status_code >= 400:
+                response.read()
+            self._refuse(response)
+            with into.open("wb") as file:
+                for piece in response.iter_bytes(PIECE):
+                    file.write(piece)
+
+    @contextmanager
+    def _reached(self, url: str) -> Iterator[None]:
+        """Says of an upstream that cannot be reached, or goes away in the middle, that it may be tried again."""
+        try:
+            yield
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise _RetryableError(
                 f"{self.source.name} cannot be read at {url}: {type(error).__name__}: {error}. "
                 "Check the network, or HEADWATER_SOURCES and HEADWATER_SANDBOX_URL; nothing was loaded."
             ) from error
+
+    def _refuse(self, response: httpx.Response) -> None:
+        """Raises what a status of 400 and more means; its body must have been read."""
         if response.status_code < 400:
-            return Answer(str(response.url), response.status_code, response.content)
+            return
         where = f"{self.source.name} answered {response.status_code} at {response.url}"
         said = response.text[:200].replace("\n", " ")
         if response.status_code in (408, 429) or response.status_code >= 500:
             logger.warning("%s: %s", where, said)
             raise _RetryableError(f"{where}: {said}. It is retried later; nothing was loaded.", _retry_after(response))
+        if response.status_code in self.source.absent:
+            raise _AbsentError(f"{where}: {said}. The request no longer fits the upstream's interface.")
         if response.status_code in (401, 403):
             raise SourceError(f"{where}: {said}. {self._refusal()}")
-        if response.status_code == 404:
-            raise _AbsentError(f"{where}: {said}. The request no longer fits the upstream's interface.")
         raise ContractError(f"{where}: {said}. The request no longer fits the upstream's interface.")
 
     def _refusal(self) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import IO
 
 from pipelines.errors import NotFoundError
 from pipelines.spec import Dataset, UseCase
@@ -23,9 +24,9 @@ from pipelines.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One answer of an upstream: its bytes, what was asked, and which parser reads it."""
+    """One answer of an upstream: its bytes (in a file, where they are many), what was asked, which parser reads it."""
 
-    body: bytes
+    body: bytes | Path
     request: str
     format: str
     context: dict[str, str]
@@ -93,14 +94,12 @@ class Landing:
     def _folder(self, dataset: Dataset, window: Window) -> Store:
         return self.root / dataset.name / f"{window.start}_{window.end}"
 
-    def write(self, dataset: Dataset, window: Window, received: Sequence[Received]) -> Envelope:
-        """Keeps the answers and their envelope. An answer equal to the newest one kept adds nothing."""
-        objects = []
-        for item in received:
-            sha256 = hashlib.sha256(item.body).hexdigest()
-            if not self.root.exists(object_name(sha256)):
-                self.root.write(object_name(sha256), item.body)
-            objects.append(LandedObject(sha256, len(item.body), item.request, item.format, item.context))
+    def write(self, dataset: Dataset, window: Window, received: Iterable[Received]) -> Envelope:
+        """Keeps the answers and their envelope. An answer equal to the newest one kept adds nothing.
+
+        Each answer is kept before the next one is asked for, so that who fetches large ones needs room for one only.
+        """
+        objects = [self._keep(item) for item in received]
         fetched_at = datetime.now(UTC).isoformat(timespec="microseconds")
         envelope = Envelope(
             self.use_case.slug,
@@ -116,6 +115,15 @@ class Landing:
             return newest
         self._folder(dataset, window).write(_file_name(envelope), json.dumps(asdict(envelope), indent=1).encode())
         return envelope
+
+    def _keep(self, item: Received) -> LandedObject:
+        sha256, size = _measured(item.body)
+        if not self.root.exists(object_name(sha256)):
+            if isinstance(item.body, bytes):
+                self.root.write(object_name(sha256), item.body)
+            else:
+                self.root.write_file(object_name(sha256), item.body)
+        return LandedObject(sha256, size, item.request, item.format, item.context)
 
     def link(self, envelope: Envelope) -> str:
         """Where an envelope is in the lake."""
@@ -155,6 +163,18 @@ class Landing:
     def read(self, item: LandedObject) -> bytes:
         """The bytes of one object."""
         return self.root.read(object_name(item.sha256))
+
+    def open(self, item: LandedObject) -> IO[bytes]:
+        """One object as a file, to be read in pieces."""
+        return self.root.open(object_name(item.sha256))
+
+
+def _measured(body: bytes | Path) -> tuple[str, int]:
+    """Hash and size of an answer; a file is read in pieces."""
+    if isinstance(body, bytes):
+        return hashlib.sha256(body).hexdigest(), len(body)
+    with body.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), body.stat().st_size
 
 
 def _file_name(envelope: Envelope) -> str:

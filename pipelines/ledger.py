@@ -62,8 +62,8 @@ def _forget_peak() -> None:
 
 
 @contextmanager
-def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) -> Iterator[Entry]:
-    """Runs a step's body and writes its row, also when the body fails: state `failed`, the sentence in `detail`."""
+def failures(url: str, use_case: UseCase, dataset: str, step: str, window: Window) -> Iterator[Entry]:
+    """Runs a part of a step's body, such as one shard of it, and writes a row only where it fails."""
     database.ensure_ops(url)
     _forget_peak()
     started, report = time.perf_counter(), Entry()
@@ -75,6 +75,14 @@ def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) 
         with suppress(DatabaseError):  # without Postgres there is no ledger, and the body's own error says so
             _write(url, use_case, dataset, step, window, report, time.perf_counter() - started)
         raise
+
+
+@contextmanager
+def entry(url: str, use_case: UseCase, dataset: str, step: str, window: Window) -> Iterator[Entry]:
+    """Runs a step's body and writes its row, also when the body fails: state `failed`, the sentence in `detail`."""
+    started = time.perf_counter()
+    with failures(url, use_case, dataset, step, window) as report:
+        yield report
     _write(url, use_case, dataset, step, window, report, time.perf_counter() - started)
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from pipelines import checking, database, fingerprint, lake_bulk, raw, recompute, steps
+from pipelines import checking, database, fingerprint, lake_bulk, raw, recompute, sharded, steps
 from pipelines.errors import ContractError
 from pipelines.fingerprint import Fingerprint
-from pipelines.landing import Landing
+from pipelines.landing import Envelope, Landing
 from pipelines.raw_tables import raw_table
 from pipelines.settings import Settings
-from pipelines.spec import UseCase
+from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store
 from pipelines.window import Window
 
@@ -57,7 +57,7 @@ def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = la
         _clear(aside)
         for envelope in landing.all(dataset):
             try:
-                checking.apply(landing, aside, dataset, envelope)
+                _apply(landing, aside, dataset, envelope)
             except ContractError as error:
                 report(f"{dataset.name} {envelope.window} left out: {error}")
         before = fingerprint.of_lake(settings.lake, use_case, dataset)
@@ -68,6 +68,13 @@ def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = la
         report(f"{dataset.name}: {after}")
     _clear(aside)
     return rebuilt
+
+
+def _apply(landing: Landing, aside: Store, dataset: Dataset, envelope: Envelope) -> None:
+    if dataset.shard_rows is not None:
+        sharded.apply(landing, aside, dataset, envelope)
+    else:
+        checking.apply(landing, aside, dataset, envelope)
 
 
 def _clear(folder: Store) -> None:

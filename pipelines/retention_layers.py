@@ -90,16 +90,19 @@ class NormalizedLayer:
                 yield Item(self.name, dataset.name, f"{layout.column}={part}", days, count, rows, size)
 
     def keep(self, item: Item, archive: Store) -> Iterator[Kept]:
-        """All columns of the partition's rows, by key."""
+        """All columns of the partition's rows, by key; of a data set of large files, a file at a time."""
         table, layout = self._tables[item.dataset]
         column, _, part = item.part.partition("=")
         files = file_uris(table, f"{column} = {_literal(column, part)}")
         schema = pl.Schema(table.schema().to_arrow())
         del schema[column]
         options = normalized_path(self.lake, self.use_case, layout.dataset).polars_options
-        rows = pl.scan_parquet(files, schema=schema, missing_columns="insert", glob=False, storage_options=options)
         folder = f"{self.name}/{self.use_case.slug}/{item.dataset}/{item.part}"
-        yield keep_rows(rows.sort(layout.dataset.keys).collect(), archive, folder)
+        for together in [[file] for file in sorted(files)] if layout.dataset.shard_rows else [files]:
+            rows = pl.scan_parquet(
+                together, schema=schema, missing_columns="insert", glob=False, storage_options=options
+            )
+            yield keep_rows(rows.sort(layout.dataset.keys).collect(), archive, folder)
 
     def delete(self, items: list[Item]) -> None:
         """One commit for each table.

@@ -35,6 +35,7 @@ _EXAMPLES = {
     "lake_options": "AWS_REGION",
     "sandbox_databases": "CRM",
     "serving_urls": "USE_CASE",
+    "source_options": "AWS_REGION",
     "source_urls": "USGS",
 }
 """The settings that are mappings, and a name in each."""
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     """Where the sandbox has the upstreams that are databases, by source name."""
     source_urls: dict[str, SecretStr] = {}
     """Where upstreams are, by source name, in place of the sandbox and of their public address."""
+    source_options: dict[str, SecretStr] = {}
+    """Endpoint, region and keys of the object store that upstreams are in, where it is one; as `lake_options`."""
     api_keys: dict[str, SecretStr] = {}
     """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
     mlflow_url: str = "http://127.0.0.1:5000"
@@ -102,6 +105,19 @@ class Settings(BaseSettings):
             return Store.at(PROJECT / Path(self.lake_url).expanduser())
         options = {name.lower(): value.get_secret_value() for name, value in self.lake_options.items()}
         return Store.at(self.lake_url, options)
+
+    def source_store(self, source: Source) -> Store | None:
+        """The folder or the object store that an upstream was set to be in; None where it is a host.
+
+        Raises:
+            SettingsError: it cannot be in such a place.
+        """
+        url = self.source_url(source)
+        if url.startswith(("http://", "https://")):
+            return None
+        if "://" not in url:
+            return Store.at(PROJECT / Path(url).expanduser())
+        return Store.at(url, {name.lower(): value.get_secret_value() for name, value in self.source_options.items()})
 
     @property
     def reports(self) -> Path:

@@ -39,6 +39,10 @@ class Dataset:
     merged by its key. A `sparse` one has days without a row, which say that nothing happened; elsewhere such a day is
     missing. `partition` is the span of days that one partition of the lake and of Postgres holds, `file_mb`
     the size to which the lake's files are compacted where a partition holds that much.
+
+    With `shard_rows` its answers are files of a month each, of so many rows that they are never held at once: they are
+    checked and loaded in shards of at most that many rows. Such rows have no key of their own, so `row_column` numbers
+    them by their file's month and their place in it; the newest file of a month is the truth for all of it.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Dataset:
     sparse: bool = False
     partition: Literal["year", "month"] = "year"
     file_mb: int = 128
+    shard_rows: int | None = None
+    row_column: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -70,7 +76,8 @@ class Source:
     stack keeps one of its name, which the sandbox fills.
 
     `slots` is how many tasks may ask it at once, whoever they work for. Of the live host only: `headers` go with every
-    request, and two requests of one task are `pause_s` seconds apart.
+    request, and two requests of one task are `pause_s` seconds apart. `absent` are the statuses by which the host says
+    that there is nothing at an address.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Source:
     slots: int = 2
     headers: tuple[tuple[str, str], ...] = ()
     pause_s: float = 0.0
+    absent: tuple[int, ...] = (404,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,7 @@ class UseCase:
     """A data set, the model on it and the promises about both. All other names derive from `slug`.
 
     `schedule` is a cron expression in `timezone`; the run of a day works on the day `lag_days` before, at the site.
+    With the `period` month, a run works on a whole month, named by its first day: that `lag_months` before the run's.
     The features of all days are computed anew on `recompute_schedule`, and what is stored is audited on
     `audit_schedule`, both in the same zone.
 
@@ -131,11 +140,15 @@ class UseCase:
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
     `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
-    `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`).
+    `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`). Where
+    entities come and go (trips, orders), `watches_volume` has the number of rows a day compared as well.
 
     An entity has features on each day, or only on the last one of a month (`features_on`). Those of a day may be
     published up to `late_days` after it; each run scores so many days again. Where all rows are of one day, and none is
     before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
+
+    Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`.
+    Metrics are told apart by `measured_by`, by default the entity.
     """
 
     slug: str
@@ -154,7 +167,9 @@ class UseCase:
     notes: tuple[str, ...] = ()
     required_features: tuple[str, ...] = ()
     day_column: str = "day"
+    period: Literal["day", "month"] = "day"
     lag_days: int = 1
+    lag_months: int = 1
     label_days: int = 1
     label_day_column: str | None = None
     memory_days: int = 0
@@ -170,8 +185,18 @@ class UseCase:
     gap_days: int = 1
     drift_days: int = 30
     is_seasonal: bool = True
+    watches_volume: bool = False
+    sample_rows: int | None = None
+    sample_seed: int = 0
+    measured_by: str | None = None
     calendar: Calendar = Calendar()
     retention: Retention = Retention()
+
+    @property
+    def entity_type(self) -> Literal["string", "int"]:
+        """Whether entities are numbers or texts, as the data sets that have them say."""
+        kinds = {column.type for dataset in self.datasets for column in dataset.columns if column.name == self.entity}
+        return "int" if kinds == {"int"} else "string"
 
     @property
     def raw_schema(self) -> str:

@@ -9,16 +9,17 @@ transform → dbt: features, tested before they are published
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipelines import checking, lake_bulk, ledger, raw, recompute, registry
+from pipelines import checking, extraction, lake_bulk, ledger, raw, recompute, registry, sharded
 from pipelines.calendar import expected_days
 from pipelines.checking import reach
 from pipelines.contract import Checked
 from pipelines.errors import NotFoundError
 from pipelines.landing import Landing, Received
+from pipelines.schedule import whole
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import Dataset, UseCase
 from pipelines.window import Window
@@ -41,7 +42,7 @@ def fetch(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
             return {"state": report.state}
         received = registry.part(use_case, "source").fetch(dataset, reach(dataset, window), settings)
         report.counts = _land(use_case, dataset, window, received, settings)
-        report.state = "loaded" if received else "not-expected"
+        report.state = "loaded" if report.counts["answers"] else "not-expected"
     return {"state": report.state, **report.counts}
 
 
@@ -54,16 +55,20 @@ def _is_idle(landing: Landing, dataset: Dataset, window: Window) -> bool:
     return not _is_expected(landing.use_case, dataset, window) and landing.newest(dataset, window) is None
 
 
-def land(use_case: UseCase, dataset: Dataset, window: Window, received: list[Received], settings: Settings) -> Counts:
+def land(
+    use_case: UseCase, dataset: Dataset, window: Window, received: Iterable[Received], settings: Settings
+) -> Counts:
     """Keeps answers that were not fetched but brought: files of recorded history."""
     with ledger.entry(settings.require_database(), use_case, dataset.name, "fetch", window) as report:
         report.counts = _land(use_case, dataset, window, received, settings)
     return report.counts
 
 
-def _land(use_case: UseCase, dataset: Dataset, window: Window, received: list[Received], settings: Settings) -> Counts:
+def _land(
+    use_case: UseCase, dataset: Dataset, window: Window, received: Iterable[Received], settings: Settings
+) -> Counts:
     envelope = Landing(settings.lake, use_case).write(dataset, window, received)
-    return {"bytes": envelope.bytes, "content_hash": envelope.content_hash}
+    return {"bytes": envelope.bytes, "content_hash": envelope.content_hash, "answers": len(envelope.objects)}
 
 
 def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings | None = None) -> Counts:
@@ -75,6 +80,8 @@ def check(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
     """
     settings = settings or get_settings()
     url = settings.require_database()
+    if dataset.shard_rows is not None:
+        return sharded.check(use_case, dataset, window, settings)
     with ledger.entry(url, use_case, dataset.name, "check", window) as report:
         landing = Landing(settings.lake, use_case)
         if _is_idle(landing, dataset, window):
@@ -125,6 +132,8 @@ def load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings
     """
     settings = settings or get_settings()
     url = settings.require_database()
+    if dataset.shard_rows is not None:
+        return sharded.load(use_case, dataset, window, settings)
     with ledger.entry(url, use_case, dataset.name, "load", window) as report:
         if _is_idle(Landing(settings.lake, use_case), dataset, window):
             report.state = "not-expected"  # what earlier days left in the lake is brought by the next that has data
@@ -162,6 +171,7 @@ def transform(
         nodes = [node for span in due.spans for node in dbt.build(use_case, span, settings)]
         report.detail = {"nodes": nodes, "spans": [str(span) for span in due.spans], "through": due.through}
         report.counts = {"accepted": sum(node["rows"] for node in nodes if node["name"] == "features")}
+        extraction.drop_old(url)  # here, for this runs every day
     return report.counts | {"nodes": len(nodes)}
 
 
@@ -177,12 +187,15 @@ def run(
 ) -> None:
     """Runs the steps of a window in order, over all data sets; `on_step` hears of each that ended.
 
+    The window is widened to whole periods: a monthly use case works on whole months.
+
     Raises:
         NotFoundError: a step does not exist.
     """
     for step in steps:
         if step not in STEPS:
             raise NotFoundError(f"There is no step {step!r}; there is: {', '.join(STEPS)}.")
+    window = whole(use_case, window)
     functions = {"fetch": fetch, "check": check, "load": load}
     for step in (name for name in STEPS if name in steps):
         if step == "transform":

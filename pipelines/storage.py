@@ -6,6 +6,7 @@ deltalake, polars and obstore all reach object stores through Rust's `object_sto
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from pipelines.errors import SettingsError, StorageError
 
@@ -118,6 +119,39 @@ class Store:
         with self.guard():
             client.put(prefix + name, body)
 
+    def write_file(self, name: str, path: Path) -> None:
+        """Writes a file of this machine as an object, in pieces; whole or not at all."""
+        client, prefix = self._client()
+        with self.guard(), path.open("rb") as file:
+            client.put(prefix + name, file)
+
+    def open(self, name: str) -> IO[bytes]:
+        """An object to be read from wherever in it, a piece at a time.
+
+        Raises:
+            StorageError: there is none, or the store cannot be used.
+        """
+        client, prefix = self._client()
+        with self.guard():
+            if self.is_folder:
+                return Path(self.url, name).open("rb")
+            return io.BufferedReader(_Readable(client, prefix + name), _PIECE)
+
+    def copy_to(self, name: str, path: Path) -> bool:
+        """Copies an object to a file of this machine, in pieces; False where there is none."""
+        client, prefix = self._client()
+        with self.guard():
+            try:
+                found = client.get(prefix + name)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return False
+            with path.open("wb") as file:
+                for piece in found.stream(_PIECE):
+                    file.write(piece)
+        return True
+
     def exists(self, name: str) -> bool:
         """Whether there is an object of that name."""
         client, prefix = self._client()
@@ -191,6 +225,36 @@ class Store:
         scheme, _, rest = self.url.partition("://")
         bucket, _, prefix = rest.partition("/")
         return _client(f"{scheme}://{bucket}", tuple(sorted(self.options.items()))), f"{prefix}/" if prefix else ""
+
+
+class _Readable(io.RawIOBase):
+    """An object of a store as a file: what reads Parquet asks for `seek` and `read`."""
+
+    def __init__(self, client: ObjectStore, path: str) -> None:
+        self._client, self._path = client, path
+        self._size, self._at = int(client.head(path)["size"]), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        body = bytes(self._client.get_range(self._path, start=self._at, end=end))
+        buffer[: len(body)] = body
+        self._at += len(body)
+        return len(body)
 
 
 @cache

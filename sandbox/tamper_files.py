@@ -1,4 +1,4 @@
-"""What a misbehaving upstream makes of a body as it goes over the wire: JSON, CSV, or a zipped CSV."""
+"""What a misbehaving upstream makes of a body as it goes over the wire: JSON, CSV, a zipped CSV, or Parquet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import zipfile
 
 from sandbox.tamper import CHANGES, tamper
+from sandbox.tamper_parquet import spoil_parquet
 
 SPOILS = (*CHANGES, "wrong_unit", "truncated")
 _CLOSING_PRICES = ("CLOSE", "ClsPric", "CLOSE_PRICE")
@@ -18,6 +19,8 @@ def spoil(body: bytes, kind: str, field: str | None, rename_to: str) -> bytes:
     `field` is a column of a CSV, by default the closing price; a CSV without it, and its units, stay as they are.
     `truncated` ends the text in the middle of a row, under a content length that is right.
     """
+    if body.startswith(b"PAR1"):
+        return spoil_parquet(body, kind, field, rename_to)
     if body.startswith(b"PK"):
         return _in_archive(body, kind, field, rename_to)
     if kind == "truncated":

@@ -12,6 +12,7 @@ from headwater.commands.options import AsJson, FromDay, ToDay, UseCaseName
 from headwater.console import err, out, print_json, progress, table
 from pipelines.errors import StackError
 from pipelines.registry import get_use_case
+from pipelines.schedule import whole
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -49,7 +50,8 @@ def backfill(
     """
     from pipelines.backfill import require_past
 
-    found, window = get_use_case(use_case), Window.parse(start, end)
+    found = get_use_case(use_case)
+    window = whole(found, Window.parse(start, end))
     require_past(found, window, datetime.now(UTC))
     planner = _planner(found, window, again)
     if only_plan:

@@ -12,7 +12,7 @@ from rich.text import Text
 from headwater.commands.options import AsJson, UseCaseName
 from headwater.console import SHOWN, out, print_json, table, write_rows
 from pipelines.registry import get_dataset, get_use_case
-from pipelines.schedule import newest_over
+from pipelines.schedule import newest_over, window_of
 from pipelines.settings import get_settings
 from pipelines.window import EVER, Window, parse_day
 
@@ -62,7 +62,7 @@ def ledger(
     from pipelines import ledger as entries
 
     found, url = get_use_case(use_case), get_settings().require_database()
-    end = parse_day(until) if until else newest_over(found, datetime.now(UTC))
+    end = parse_day(until) if until else window_of(found, newest_over(found, datetime.now(UTC))).end
     states = coverage.day_states(url, found, Window(end - timedelta(days=days - 1), end))
     rows = entries.history(url, found, last, name)
     if name:

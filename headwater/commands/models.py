@@ -121,7 +121,8 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     ]
     most = sorted(entities, key=lambda row: -row[-1])[:SHOWN]
     of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
-    out.print(table(f"{metric} by {use_case.entity}{of_all}", (use_case.entity, *sides, "rows"), sorted(most)))
+    by = use_case.measured_by or use_case.entity
+    out.print(table(f"{metric} by {by}{of_all}", (by, *sides, "rows"), sorted(most)))
     out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
               + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
 

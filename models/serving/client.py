@@ -24,7 +24,9 @@ def predict(settings: Settings, use_case: UseCase, entity: str | int, day: date 
         SourceError: the service cannot be reached or has no model yet.
         SettingsError: the use case has no address.
     """
-    wanted: dict[str, Any] = {use_case.entity: entity}
+    # From a command line or the table of predictions, a number comes as text
+    is_number = use_case.entity_type == "int" and str(entity).isdecimal()
+    wanted: dict[str, Any] = {use_case.entity: int(entity) if is_number else entity}
     if day is not None:
         wanted[use_case.day_column] = str(day)
     body = _json(settings, use_case, "POST", "/predict", {"entities": [wanted]})

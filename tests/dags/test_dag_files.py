@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,7 +16,9 @@ from headwater.stack import backfills
 from pipelines import errors
 from pipelines.pools import DEFAULT, WAREHOUSE, pools
 from pipelines.registry import use_cases
+from pipelines.schedule import day_of_run, periods, whole
 from pipelines.settings import PROJECT
+from pipelines.spec import Dataset
 from pipelines.window import Window, parse_day
 
 DAGS = PROJECT / "dags"
@@ -131,15 +132,40 @@ def test_every_task_says_what_it_does(bag: Any) -> None:
         assert [task.task_id for task in dag.tasks if not getattr(task, "python_callable", task).__doc__] == []
 
 
+def _steps_of(dataset: Dataset) -> tuple[str, ...]:
+    if dataset.shard_rows is None:
+        return ("fetch", "check", "load")
+    return ("fetch", "plan_check", "check_shard", "check", "plan_load", "load_shard", "load")
+
+
+def test_large_files_are_checked_and_loaded_by_mapped_tasks_that_are_joined(bag: Any) -> None:
+    sharded = [(case, dataset) for case in use_cases().values() for dataset in case.datasets if dataset.shard_rows]
+    assert sharded
+    for case, dataset in sharded:
+        dag = bag.dags[case.dag_id("ingest")]
+        for step in ("check", "load"):
+            mapped, joined = (dag.get_task(f"{dataset.name}.{name}") for name in (f"{step}_shard", step))
+            assert mapped.is_mapped
+            assert mapped.upstream_task_ids == {f"{dataset.name}.plan_{step}"}
+            assert joined.upstream_task_ids >= {mapped.task_id}
+            # Without a shard the mapped task is skipped, and there is still a row for the ledger
+            assert joined.trigger_rule == "none_failed"
+
+
 def test_each_data_set_is_fetched_checked_and_loaded_before_the_transform(bag: Any) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id("ingest")]
         assert set(dag.task_ids) == {"transform"} | {
-            f"{dataset.name}.{step}" for dataset in case.datasets for step in ("fetch", "check", "load")
+            f"{dataset.name}.{step}" for dataset in case.datasets for step in _steps_of(dataset)
         }
         for dataset in case.datasets:
-            assert dag.get_task(f"{dataset.name}.check").upstream_task_ids == {f"{dataset.name}.fetch"}
-            assert dag.get_task(f"{dataset.name}.load").upstream_task_ids == {f"{dataset.name}.check"}
+            before = {f"{dataset.name}.{step}" for step in _steps_of(dataset)}
+            assert dag.get_task(f"{dataset.name}.load").get_flat_relative_ids(upstream=True) >= before - {
+                f"{dataset.name}.load"
+            }
+            if dataset.shard_rows is None:
+                assert dag.get_task(f"{dataset.name}.check").upstream_task_ids == {f"{dataset.name}.fetch"}
+                assert dag.get_task(f"{dataset.name}.load").upstream_task_ids == {f"{dataset.name}.check"}
         assert dag.get_task("transform").upstream_task_ids == {f"{dataset.name}.load" for dataset in case.datasets}
 
 
@@ -154,7 +180,9 @@ def test_each_fetch_takes_a_slot_of_its_upstream_and_what_works_in_postgres_one_
             else:
                 assert fetch.pool == DEFAULT, fetch
         working = {task.task_id for task in dag.tasks if task.pool == WAREHOUSE.name}
-        assert working == {"transform"} | {f"{dataset.name}.load" for dataset in case.datasets}
+        assert working == {"transform"} | {
+            f"{dataset.name}.{step}" for dataset in case.datasets for step in _steps_of(dataset) if "load" in step
+        }
         # A second one would hold a slot only to wait for dbt's lock
         assert dag.get_task("transform").max_active_tis_per_dag == 1
 
@@ -253,10 +281,12 @@ def test_with_a_lag_of_a_day_the_run_of_a_morning_is_of_the_day_before(bag: Any)
 
 
 def test_a_backfill_of_a_range_runs_its_days_and_finds_their_runs_again(bag: Any) -> None:
-    window = Window.parse("2026-02-26", "2026-03-03")
     for case in use_cases().values():
+        window = whole(case, Window.parse("2026-02-26", "2026-03-03"))
         timetable = _as_the_scheduler_reads_it(bag.dags[case.dag_id("ingest")])
-        assert _keys(timetable, window) == _days(window)
+        assert _keys(timetable, window) == [str(day) for day in periods(case, window)]
+        if case.period == "month":
+            continue
         # Airflow's list of runs goes by whole days at the place of the schedule, whoever began a run
         first, after = (timetable.localize_partition_datetime(datetime.combine(day, time())) for day in
                         (window.start, window.end + timedelta(days=1)))  # fmt: skip
@@ -266,11 +296,25 @@ def test_a_backfill_of_a_range_runs_its_days_and_finds_their_runs_again(bag: Any
 
 
 def test_a_week_of_days_from_monday_on_makes_one_training(bag: Any) -> None:
-    for case in use_cases().values():
+    for case in (case for case in use_cases().values() if case.period == "day"):
         mapper = _as_the_scheduler_reads_it(bag.dags[case.dag_id("train")]).default_partition_mapper
         week = Window.parse("2026-03-02", "2026-03-08")
         assert {mapper.to_downstream(day) for day in _days(week)} == {"2026-03-02"}
         assert {str(day)[:10] for day in mapper.to_upstream("2026-03-02")} == set(_days(week))
+
+
+def test_the_months_of_a_backfill_are_named_by_their_first_days_and_each_makes_a_training(bag: Any) -> None:
+    monthly = [case for case in use_cases().values() if case.period == "month"]
+    assert monthly
+    for case in monthly:
+        timetable = _as_the_scheduler_reads_it(bag.dags[case.dag_id("ingest")])
+        assert _keys(timetable, Window.parse("2026-01-01", "2026-03-31")) == ["2026-01-01", "2026-02-01", "2026-03-01"]
+        training = _as_the_scheduler_reads_it(bag.dags[case.dag_id("train")])
+        assert training.default_partition_mapper.to_downstream("2026-03-01") == "2026-03-01"
+    taxi = _as_the_scheduler_reads_it(bag.dags["taxi__ingest"])
+    assert use_cases()["taxi"].lag_months == 2
+    # 06:00 in New York on the 5th of March is 11:00 in UTC
+    assert _run_after(taxi, "2026-03-01T00:00:00Z") == ("2026-03-05 11:00", "2026-01-01")
 
 
 def test_the_features_that_the_ingest_publishes_are_what_scoring_and_training_wait_for(bag: Any, defaults: Any) -> None:
@@ -321,9 +365,11 @@ def test_the_day_of_a_run_is_its_partition_else_the_parameter_else_the_lag_befor
     for case in use_cases().values():
         assert defaults.run_day(case, "2026-03-01", {"day": "2026-03-02"}) == date(2026, 3, 1)
         assert defaults.run_day(case, None, {"day": "2026-03-02"}) == date(2026, 3, 2)
-        today = datetime.now(ZoneInfo(case.timezone)).date()
         for params in ({"day": None}, {}, None):
-            assert defaults.run_day(case, None, params) == today - timedelta(days=case.lag_days)
+            assert defaults.run_day(case, None, params) == day_of_run(case, datetime.now(UTC))
+        month = Window.parse("2026-03-01", "2026-03-31")
+        expected = month if case.period == "month" else Window.parse("2026-03-07")
+        assert defaults.run_window(case, "2026-03-07", None) == expected
 
 
 def test_parsing_all_files_is_quick_imports_nothing_heavy_and_asks_nobody(

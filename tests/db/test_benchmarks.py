@@ -29,8 +29,8 @@ def test_every_benchmark_runs_on_a_few_rows_and_keeps_its_figures(tmp_path: Path
     assert done.returncode == 0, done.stderr[-3000:]
     tables = {table["name"]: table for table in json.loads(kept.read_text())["tables"]}
     names = {name.split()[0] for name in tables}
-    assert names == {"check", "load", "read", "files", "day", "memory", "market"}
-    assert len(tables) == 11
+    assert names == {"check", "load", "read", "files", "day", "memory", "market", "months"}
+    assert len(tables) == 12
     for table in tables.values():
         assert table["title"] in done.stdout
         for line in table["lines"]:

@@ -152,3 +152,25 @@ def test_without_a_lag_a_day_is_refused_until_its_run_has_had_its_time() -> None
 def test_a_day_without_news_in_a_sparse_data_set_is_no_reason_to_run() -> None:
     (found,) = plan(EQUITIES, [stand("prices", "loaded"), stand("actions", "loaded")], ONE)
     assert found == PlannedDay(DAY, runs=False, reason="loaded")
+
+
+def test_a_monthly_use_case_is_planned_by_months_each_as_a_range_of_its_days() -> None:
+    monthly = replace(FLOOD, period="month", datasets=(DATED[0],))
+    window = Window.parse("2026-01-01", "2026-04-30")
+    states = [
+        stand(DATED[0].name, "loaded", day=date(2026, 2, 17)),
+        stand(DATED[0].name, "missing", day=date(2026, 4, 3)),
+    ]
+    planned = plan(monthly, states, window)
+    assert [(entry.day.month, entry.runs, entry.reason) for entry in planned] == [
+        (1, True, "never ran"), (2, False, "loaded"), (3, True, "never ran"), (4, True, "missing"),
+    ]  # fmt: skip
+    assert spans(planned) == [Window.parse("2026-01-01", "2026-01-31"), Window.parse("2026-03-01", "2026-04-30")]
+
+
+def test_a_month_that_had_no_run_yet_is_refused() -> None:
+    monthly = replace(FLOOD, period="month", schedule="0 6 5 * *", lag_months=2, timezone="UTC")
+    now = datetime(2026, 5, 5, 6, tzinfo=UTC)
+    require_past(monthly, Window.parse("2026-03-01", "2026-03-31"), now)
+    with pytest.raises(SettingsError, match="the last day that can be run is 2026-03-31"):
+        require_past(monthly, Window.parse("2026-03-01", "2026-04-30"), now)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tenacity import RetryCallState, wait_none
 from pipelines import http
 from pipelines.errors import ContractError, SourceError
 from pipelines.http import USER_AGENT, Upstream
+from pipelines.registry import get_use_case
 from pipelines.settings import Settings
 from pipelines.spec import Source
 from pipelines.use_cases.flood import openmeteo, usgs
@@ -77,7 +79,7 @@ def upstream(address: str, name: str = "usgs", **options: Any) -> Upstream:
 
 
 def order(address: str, **fault: Any) -> None:
-    httpx.post(f"{address}/_faults", json={"path": "/usgs", **fault}).raise_for_status()
+    httpx.post(f"{address}/_faults", json={"path": "/usgs"} | fault).raise_for_status()
 
 
 def requests(address: str, path: str = "/usgs") -> int:
@@ -404,3 +406,40 @@ def test_cookies_of_a_first_visit_are_sent_with_the_next_request(recorders: tupl
         found.get("/")
         found.get("/items")
     assert own.seen[1][1]["cookie"] == "visit=1"
+
+
+FILE = "/tlc/yellow_tripdata_2024-03.parquet"
+
+
+def files(address: str, **options: Any) -> Upstream:
+    source = get_use_case("taxi").source("tlc")
+    return Upstream(source, Settings(sources="sandbox", sandbox_url=address, **options))
+
+
+def test_a_download_is_written_to_a_file_and_is_whole(sandbox: str, tmp_path: Path) -> None:
+    with files(sandbox) as upstream_of_files:
+        assert upstream_of_files.download(FILE.removeprefix("/tlc"), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == httpx.get(sandbox + FILE).content
+
+
+def test_a_download_that_breaks_off_is_begun_again(sandbox: str, tmp_path: Path) -> None:
+    order(sandbox, path="/tlc", kind="cut", times=1)
+    order(sandbox, path="/tlc", kind="status", times=1)
+    with files(sandbox) as upstream_of_files:
+        assert upstream_of_files.download(FILE.removeprefix("/tlc"), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == httpx.get(sandbox + FILE).content
+
+
+def test_what_an_upstream_answers_for_what_it_has_not_is_nothing_and_leaves_no_file(
+    sandbox: str, tmp_path: Path
+) -> None:
+    with files(sandbox) as upstream_of_files:
+        assert not upstream_of_files.download("/yellow_tripdata_1999-01.parquet", tmp_path / "file")
+        assert upstream_of_files.find("/yellow_tripdata_1999-01.parquet") is None
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_download_that_stays_refused_is_the_upstream_s_fault(sandbox: str, tmp_path: Path) -> None:
+    order(sandbox, path="/tlc", kind="status", status=503, times=None)
+    with files(sandbox, http_attempts=2) as upstream_of_files, pytest.raises(SourceError, match="tlc answered 503"):
+        upstream_of_files.download(FILE.removeprefix("/tlc"), tmp_path / "file")

@@ -1,0 +1,232 @@
+"""The models of fares: what the meter will say, from where, when and how far.
+
+A line in the distance is most of a fare, and goes on where no trip has been; trees learn what is left of it: flat
+fares, airports, rush hours. What lies far outside of the bulk of the training part is held at a fence on the way in: a
+model that never sees the fare at prediction must not need it to know which rows to leave out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor, VotingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipelines.blocks import held_out
+from pipelines.errors import TooFewRowsError
+from pipelines.estimators import EmptyFiller
+from pipelines.use_cases.taxi import pictures
+from pipelines.use_cases.taxi.metrics import all_metrics
+
+Array = NDArray[np.float64]
+TARGET = "fare_usd"
+OUTPUTS = ("fare_usd",)
+RATES = ("standard", "jfk", "newark", "nassau or westchester")
+"""Rates by the meter, or flat. What is negotiated was agreed on, and nothing in a trip tells it."""
+LOW, HIGH = 0.02, 0.98
+BLOCKS = 3
+_PLAIN = (
+    "distance_miles", "pickup_hour", "weekday", "passengers", "pickup_longitude", "pickup_latitude",
+    "dropoff_longitude", "dropoff_latitude", "straight_miles", "pickup_zone", "dropoff_zone",
+)  # fmt: skip
+_FLAGS = ("is_jfk", "is_laguardia", "is_newark")
+_BOUNDED = (
+    "distance_miles", "straight_miles", "passengers", "pickup_longitude", "pickup_latitude", "dropoff_longitude",
+    "dropoff_latitude",
+)  # fmt: skip
+"""Inputs that have outliers; an hour or a zone has none."""
+
+
+class TripInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turns a trip's features into numbers: the hour as an angle as well, a truth value for each rate."""
+
+    def fit(self, features: pd.DataFrame, target: object = None) -> Self:
+        """Learns nothing; scikit-learn wants it called."""
+        self.is_fitted_ = True
+        return self
+
+    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+        """The columns that a model is fitted on, as floats."""
+        frame = features.loc[:, [*_PLAIN, *_FLAGS]].astype("float64")
+        angle = 2 * np.pi * frame["pickup_hour"] / 24
+        frame["hour_sin"], frame["hour_cos"] = np.sin(angle), np.cos(angle)
+        frame["is_weekend"] = (frame["weekday"] >= 6).astype("float64")
+        rate = features["rate"].astype("object")
+        for name in RATES[1:]:
+            frame[f"rate_{name.partition(' ')[0]}"] = (rate == name).astype("float64")
+        frame["rate_other"] = (~rate.isin(RATES)).astype("float64")
+        return frame
+
+
+class Bounds(BaseEstimator):  # type: ignore[misc]
+    """The 2nd and the 98th percentile of each column of the training part, and the fence that follows from them.
+
+    A value is an outlier beyond the fence: further off than the percentiles by as much as they lie apart. An airport
+    trip of 20 miles is none, a typing error of 200 is.
+    """
+
+    def __init__(self, low: float = LOW, high: float = HIGH) -> None:
+        self.low = low
+        self.high = high
+
+    def fit(self, values: pd.DataFrame) -> Self:
+        """Learns the percentiles; a column without values has no bounds."""
+        found = values.quantile([self.low, self.high]).to_numpy(dtype="float64")
+        self.percentiles_ = pd.DataFrame(found, index=["low", "high"], columns=values.columns)
+        width = (found[1] - found[0])[None, :]
+        self.fence_ = pd.DataFrame(np.vstack([found[0] - width, found[1] + width]), ["low", "high"], values.columns)
+        return self
+
+    def clip(self, values: pd.DataFrame) -> pd.DataFrame:
+        """The values, those beyond the fence at the fence; what is missing stays so."""
+        fence = self.fence_[list(values.columns)]
+        return values.clip(fence.loc["low"].fillna(-np.inf), fence.loc["high"].fillna(np.inf), axis=1)
+
+    def hold(self, name: str, values: Array) -> NDArray[np.bool_]:
+        """Which values of a column lie within its fence."""
+        low, high = self.fence_[name]
+        inside: NDArray[np.bool_] = (values >= low) & (values <= high)
+        return inside
+
+
+class FareForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A line in the distance and a regressor of what is left of it, within bounds that come from the training part.
+
+    Rows whose fare lies beyond the fence are not learnt from. At prediction no row is left out: its inputs are held
+    within the fence, and the fare is not looked at.
+    """
+
+    def __init__(self, regressor: Any, seed: int = 0) -> None:
+        self.regressor = regressor
+        self.seed = seed
+
+    def fit(self, features: pd.DataFrame, target: pd.Series, days: pd.Series, known: pd.Series) -> Self:
+        """Fits on all rows, and measures on blocks of days held out in turn.
+
+        Args:
+            features: n rows.
+            target: fare in USD.
+            days: the day of each row.
+            known: the day on which its fare was known.
+
+        Raises:
+            TooFewRowsError: the days are too few to hold out blocks of them.
+        """
+        fare = np.asarray(target, dtype="float64")
+        unseen = np.empty(len(fare))
+        for fitted, held in held_out(days, known, BLOCKS):
+            inner = clone(self)._learn(features.iloc[fitted], fare[fitted])
+            unseen[held] = inner.predict(features.iloc[held])["fare_usd"]
+        self.held_out_rmse_ = float(np.sqrt(np.mean((unseen - fare) ** 2)))
+        return self._learn(features, fare)
+
+    def _learn(self, features: pd.DataFrame, fare: Array) -> Self:
+        self.bounds_ = Bounds().fit(features[list(_BOUNDED)].assign(fare_usd=fare))
+        kept = self.bounds_.hold("fare_usd", fare)
+        if not kept.any():
+            raise TooFewRowsError("No row of the training part has a fare within its own bounds.")
+        inputs = self._bounded(features[kept])
+        self.line_ = LinearRegression().fit(_line_inputs(inputs), fare[kept])
+        left = fare[kept] - self.line_.predict(_line_inputs(inputs))
+        self.regressor_ = clone(self.regressor).fit(inputs, left)
+        return self
+
+    def _bounded(self, features: pd.DataFrame) -> pd.DataFrame:
+        return features.assign(**dict(self.bounds_.clip(features[list(_BOUNDED)]).items()))
+
+    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Forecasts, a row a row: the columns `OUTPUTS`, in USD; missing where the distance is."""
+        inputs = self._bounded(features)
+        known = inputs["distance_miles"].notna().to_numpy()
+        fare = np.full(len(inputs), np.nan)
+        if known.any():
+            rows = inputs[known]
+            fare[known] = self.line_.predict(_line_inputs(rows)) + self.regressor_.predict(rows)
+        return pd.DataFrame({"fare_usd": np.maximum(fare, 0.0)}, index=features.index)
+
+
+def _line_inputs(inputs: pd.DataFrame) -> Array:
+    """The distance, and each rate by itself and with the distance: a flat fare is another line."""
+    rates = inputs[[name for name in inputs.columns if name.startswith("rate_")]].to_numpy(dtype="float64")
+    distance = inputs[["distance_miles"]].fillna(0.0).to_numpy(dtype="float64")
+    return np.hstack([distance, rates, rates * distance])
+
+
+def candidates(seed: int = 0) -> dict[str, Pipeline]:
+    """The models that compete, unfitted, by name."""
+    boosting = HistGradientBoostingRegressor(
+        learning_rate=0.06,
+        max_iter=250,
+        max_leaf_nodes=31,
+        min_samples_leaf=30,
+        l2_regularization=1.0,
+        random_state=seed,
+    )
+    ridge = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(10.0))
+    trees = ExtraTreesRegressor(
+        40, min_samples_leaf=10, max_features=0.6, max_samples=0.5, bootstrap=True, n_jobs=-1, random_state=seed
+    )
+    members = {"boosting": make_pipeline(EmptyFiller(), boosting), "trees": make_pipeline(EmptyFiller(), trees)}
+    regressors = {"ridge": ridge, "boosting": members["boosting"], "blend": VotingRegressor(list(members.items()))}
+    return {
+        name: Pipeline([("inputs", TripInputs()), ("forecast", FareForecaster(regressor, seed))])
+        for name, regressor in regressors.items()
+    }
+
+
+def selection_score(fitted: Pipeline) -> float:
+    """RMSE in USD, below zero so that higher is better, on the blocks of days held out of the training part."""
+    return -float(fitted.named_steps["forecast"].held_out_rmse_)
+
+
+def baselines(frame: pd.DataFrame, train: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Forecasts that need no model, with the columns `OUTPUTS`.
+
+    `linear` is the line that people start from, least squares of the fare on the distance alone; `mean` says the same
+    for all trips.
+    """
+    line = line_of(train)
+    fare = line.predict(frame[["distance_miles"]].to_numpy(dtype="float64"))
+    return {
+        "linear": pd.DataFrame({"fare_usd": fare}, index=frame.index),
+        "mean": pd.DataFrame({"fare_usd": float(train[TARGET].mean())}, index=frame.index),
+    }
+
+
+def line_of(rows: pd.DataFrame) -> LinearRegression:
+    """Least squares of the fare on the distance."""
+    return LinearRegression().fit(rows[["distance_miles"]].to_numpy(dtype="float64"), rows[TARGET].to_numpy("float64"))
+
+
+def usable(frame: pd.DataFrame) -> pd.Series:
+    """Which rows can be trained on and measured: trips that were driven, at a rate by the meter or flat, and paid.
+
+    A voided or refunded trip has a fare of zero or less; it says nothing of what a trip costs. No such rule is applied
+    when a fare is predicted: every trip gets a forecast.
+    """
+    driven = frame["distance_miles"] > 0
+    rate = frame["rate"].astype("object")
+    return driven & (frame[TARGET] > 0) & (rate.isin(RATES) | rate.isna())
+
+
+def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
+    """All metrics of a forecast on usable rows."""
+    fare, said = frame[TARGET].to_numpy("float64"), forecast["fare_usd"].to_numpy("float64")
+    return all_metrics(fare, said, frame["distance_miles"].to_numpy("float64"))
+
+
+def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
+    """Where trips begin, the fare by the distance with the fitted line, and what forecasts are off by."""
+    line = line_of(frame)
+    return {
+        "pickups": pictures.pickups(frame),
+        "distance_fare": pictures.distance_fare(frame, float(line.coef_[0]), float(line.intercept_)),
+        "residuals": pictures.residuals(frame[TARGET].to_numpy("float64"), forecast["fare_usd"].to_numpy("float64")),
+    }

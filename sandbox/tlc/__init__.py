@@ -1,0 +1,1 @@
+"""The Taxi and Limousine Commission's monthly files of trips, invented."""

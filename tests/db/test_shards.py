@@ -1,0 +1,367 @@
+"""Large files in shards: whoever works on them, in whichever order, the month is the same, and changes at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+from db.helpers import Upstreams, lake_at, make_settings, values
+
+from pipelines import (
+    coverage,
+    database,
+    extraction,
+    fingerprint,
+    lake,
+    ledger,
+    quarantine,
+    rebuild,
+    retention,
+    sharded,
+    steps,
+)
+from pipelines.errors import ContractError, NotFoundError
+from pipelines.landing import Landing, Received
+from pipelines.registry import get_use_case, use_cases
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+from pipelines.storage import Store
+from pipelines.window import Window, month_of
+from sandbox.tlc.files import body_of
+from sandbox.tlc.trips import Trips, trips_of
+
+SHARD_ROWS = 3_000
+SPEC = get_use_case("taxi")
+TRIPS = replace(SPEC.dataset("trips"), shard_rows=SHARD_ROWS)
+TAXI = replace(SPEC, datasets=(TRIPS,))
+MARCH = month_of(date(2024, 3, 1))
+TABLE = "raw_taxi.trips"
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.row_files.BATCH_ROWS", 1_000)
+
+
+def whole(
+    window: Window, settings: Settings, names: tuple[str, ...] = ("fetch", "check", "load")
+) -> list[dict[str, Any]]:
+    """The steps in one process."""
+    return [getattr(steps, name)(TAXI, TRIPS, window, settings) for name in names]
+
+
+def mapped(window: Window, settings: Settings, step: str) -> dict[str, Any]:
+    """A step as Airflow runs it: a plan, its shards in any order and some of them twice, and the join."""
+    numbers = getattr(sharded, f"plan_{step}")(TAXI, TRIPS, window, settings)
+    for number in random.Random(7).sample(numbers * 2, len(numbers) * 2):
+        getattr(sharded, f"{step}_shard")(TAXI, TRIPS, window, number, settings)
+    found: dict[str, Any] = getattr(sharded, f"join_{step}")(TAXI, TRIPS, window, settings)
+    return found
+
+
+def land(settings: Settings, trips: Trips, month: Window = MARCH) -> None:
+    """A file of a month as if it had been fetched."""
+    context = {"day": str(month.start)}
+    received = Received(body_of(month.start, trips), f"yellow_tripdata_{month.start:%Y-%m}.parquet", "parquet", context)
+    steps.land(TAXI, TRIPS, month, [received], settings)
+
+
+def prints(settings: Settings) -> tuple[fingerprint.Fingerprint, fingerprint.Fingerprint]:
+    url = settings.require_database()
+    return fingerprint.of_lake(settings.lake, TAXI, TRIPS), fingerprint.of_raw(url, TAXI, TRIPS)
+
+
+def newest(settings: Settings, step: str) -> dict[str, Any]:
+    rows = ledger.history(settings.require_database(), TAXI)
+    return next(row for row in rows if row["step"] == step)
+
+
+@pytest.fixture
+def march(settings: Settings) -> Settings:
+    """March 2024 through all data steps, in one process."""
+    land(settings, trips_of(MARCH.start))
+    whole(MARCH, settings, ("check", "load"))
+    return settings
+
+
+def test_shards_one_after_the_other_and_mapped_ones_in_any_order_give_the_same_bits(
+    march: Settings, new_database: Callable[[], str], tmp_path: Any
+) -> None:
+    other = make_settings(tmp_path / "other", new_database())
+    land(other, trips_of(MARCH.start))
+    envelopes = [Landing(settings.lake, TAXI).require(TRIPS, MARCH) for settings in (march, other)]
+    checked, loaded = mapped(MARCH, other, "check"), mapped(MARCH, other, "load")
+    assert checked["accepted"] == loaded["inserted"]
+    rows = [lake.read_normalized(settings.lake, TAXI, TRIPS, MARCH).drop("revised_at") for settings in (march, other)]
+    assert rows[0].sort("trip_id").equals(rows[1].sort("trip_id"))
+    assert envelopes[0].objects == envelopes[1].objects
+    for settings in (march, other):
+        in_lake, in_postgres = prints(settings)
+        assert in_lake == in_postgres
+        assert in_lake.rows == rows[0].height
+
+
+def test_rows_received_are_rows_accepted_and_quarantined_and_the_ledger_has_one_row_a_step(march: Settings) -> None:
+    check, load = newest(march, "check"), newest(march, "load")
+    refused = quarantine.rows(TAXI, march)
+    assert check["received"] == check["accepted"] + check["quarantined"] == len(trips_of(MARCH.start))
+    assert check["quarantined"] == refused.height == 3
+    assert refused.get_column("reason").str.contains("is outside the window").all()
+    assert refused.get_column("raw").str.json_path_match("$.trip_id").cast(pl.Int64()).is_between(
+        202403 * 10**9, 202403 * 10**9 + check["received"]
+    ).all()  # fmt: skip
+    assert (check["inserted"], check["updated"]) == (load["inserted"], 0) == (check["accepted"], 0)
+    assert check["detail"]["shards"] == load["detail"]["shards"] == -(-check["received"] // SHARD_ROWS)
+    states = coverage.day_states(march.require_database(), TAXI, MARCH)
+    assert {state.state for state in states} == {"loaded"}
+
+
+def test_the_same_again_changes_nothing(march: Settings) -> None:
+    url = march.require_database()
+    before = values(url, f"select tableoid::regclass::text || xmin::text || trip_id from {TABLE} order by trip_id")
+    version = lake.open_table(lake.normalized_path(march.lake, TAXI, TRIPS)).version()  # type: ignore[union-attr]
+    check, load = whole(MARCH, march, ("check", "load"))
+    assert check["unchanged"] == check["accepted"]
+    assert (load["inserted"], load["updated"], load["touched"]) == (0, 0, None)
+    assert sharded.plan_load(TAXI, TRIPS, MARCH, march) == []
+    assert (
+        values(url, f"select tableoid::regclass::text || xmin::text || trip_id from {TABLE} order by trip_id") == before
+    )
+    assert lake.open_table(lake.normalized_path(march.lake, TAXI, TRIPS)).version() == version  # type: ignore[union-attr]
+
+
+def test_a_file_that_is_published_again_replaces_its_month_whole_and_an_older_one_never_does(march: Settings) -> None:
+    first = trips_of(MARCH.start)
+    fewer = Trips({name: values[:4_000] for name, values in first.columns.items()})
+    land(march, fewer)
+    check, load = whole(MARCH, march, ("check", "load"))
+    assert (check["inserted"], check["updated"]) == (0, check["accepted"])
+    assert load["touched"] == str(MARCH)
+    in_lake, in_postgres = prints(march)
+    assert in_lake == in_postgres
+    assert in_lake.rows == check["accepted"] <= 4_000
+    landing = Landing(march.lake, TAXI)
+    oldest = landing.all(TRIPS)[0]
+    sharded.apply(landing, march.lake, TRIPS, oldest)
+    assert prints(march)[0] == in_lake
+
+
+def test_nobody_sees_a_shard_before_all_are_joined(march: Settings) -> None:
+    before = prints(march)
+    changed = trips_of(MARCH.start)
+    land(march, Trips({**changed.columns, "tip": changed["tip"] + 1.0}))  # type: ignore[operator]
+    numbers = sharded.plan_check(TAXI, TRIPS, MARCH, march)
+    for number in numbers[:-1]:
+        sharded.check_shard(TAXI, TRIPS, MARCH, number, march)
+    with pytest.raises(NotFoundError, match=r"1 of \d+ shards have not been checked"):
+        sharded.join_check(TAXI, TRIPS, MARCH, march)
+    assert prints(march) == before
+    sharded.check_shard(TAXI, TRIPS, MARCH, numbers[-1], march)
+    sharded.join_check(TAXI, TRIPS, MARCH, march)
+    loads = sharded.plan_load(TAXI, TRIPS, MARCH, march)
+    for number in loads[:-1]:
+        sharded.load_shard(TAXI, TRIPS, MARCH, number, march)
+    with pytest.raises(NotFoundError, match="has not been loaded"):
+        sharded.join_load(TAXI, TRIPS, MARCH, march)
+    assert prints(march)[1] == before[1]
+    assert newest(march, "load")["state"] == "failed"
+    sharded.load_shard(TAXI, TRIPS, MARCH, loads[-1], march)
+    sharded.join_load(TAXI, TRIPS, MARCH, march)
+    after = prints(march)
+    assert after[0] == after[1] != before[1]
+    left = "select count(*) from pg_tables where schemaname = 'raw_taxi' and tablename like '%\\_\\_new'"
+    assert values(march.require_database(), left) == [0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("renamed_field", {"field": "fare_amount", "rename_to": "fare"}, "it lacks fare_amount"),
+        ("wrong_type", {"field": "trip_distance"}, "none of the"),
+        ("truncated", {}, "is no whole Parquet file"),
+        ("not_json", {}, "is no whole Parquet file"),
+    ],
+)
+def test_a_file_whose_shape_has_changed_is_refused_and_the_month_stands(
+    settings: Settings, upstreams: Upstreams, kind: str, options: dict[str, str], said: str
+) -> None:
+    whole(MARCH, settings)
+    before = prints(settings)
+    upstreams.fault("/tlc/yellow_tripdata_2024-03", kind, **options)
+    with pytest.raises(ContractError, match=said):
+        whole(MARCH, settings)
+    assert prints(settings) == before
+    assert newest(settings, "check")["state"] == "failed"
+
+
+def test_rows_that_cannot_be_are_quarantined_and_a_row_twice_is_two_rows(
+    settings: Settings, upstreams: Upstreams
+) -> None:
+    upstreams.fault("/tlc/yellow_tripdata_2024-03", "out_of_range", field="fare_amount")
+    _, check, _ = whole(MARCH, settings)
+    assert "fare_usd is above 1000 USD" in set(quarantine.rows(TAXI, settings).get_column("reason"))
+    upstreams.behave()
+    upstreams.fault("/tlc/yellow_tripdata_2024-03", "duplicate")
+    assert whole(MARCH, settings)[1]["received"] == check["received"] + 1
+
+
+def test_a_month_that_is_not_published_yet_is_missing_and_comes_with_a_later_run(
+    settings: Settings, upstreams: Upstreams
+) -> None:
+    upstreams.today = date(2024, 4, 30)
+    _, check, load = whole(MARCH, settings)
+    assert check["state"] == "late"
+    assert load["inserted"] > 0
+    states = {state.day: state for state in coverage.day_states(settings.require_database(), TAXI, MARCH)}
+    assert {state.state for state in states.values()} == {"late"}
+    upstreams.today = date(2024, 7, 1)
+    april = month_of(date(2024, 4, 1))
+    whole(april, settings)
+    found = coverage.day_states(settings.require_database(), TAXI, Window(MARCH.start, april.end))
+    assert {state.state for state in found} == {"loaded"}
+
+
+def test_a_correction_that_was_published_since_is_taken_by_the_next_run(
+    settings: Settings, upstreams: Upstreams
+) -> None:
+    june, july = month_of(date(2023, 6, 1)), month_of(date(2023, 7, 1))
+    sql = "select sum(fare_usd) from raw_taxi.trips where day between '2023-06-01' and '2023-06-30'"
+    upstreams.today = date(2023, 8, 5)
+    whole(june, settings)
+    (first,) = values(settings.require_database(), sql)
+    upstreams.today = date(2023, 9, 5)
+    whole(july, settings)
+    (second,) = values(settings.require_database(), sql)
+    assert second < first  # type: ignore[operator]
+
+
+def test_shards_work_in_an_object_store(s3_lake: Store, settings: Settings) -> None:
+    there = lake_at(s3_lake, settings)
+    land(there, trips_of(MARCH.start, rows=4_000))
+    mapped(MARCH, there, "check")
+    mapped(MARCH, there, "load")
+    in_lake, in_postgres = prints(there)
+    assert in_lake == in_postgres
+    assert in_lake.rows > 3_000
+
+
+def test_both_layers_made_anew_are_as_they_were(march: Settings) -> None:
+    april = month_of(date(2024, 4, 1))
+    land(march, trips_of(april.start, rows=4_000), april)
+    whole(april, march, ("check", "load"))
+    assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
+    before = prints(march)
+    assert all(layer.is_equal for layer in rebuild.warehouse_from_lake(TAXI, march) if layer.table == TABLE)
+    assert prints(march) == before
+    whole(april, march, ("load",))
+    assert prints(march) == before
+
+
+@pytest.fixture(scope="module")
+def features(
+    module_upstreams: Upstreams, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Features of June and July 2016, when coordinates gave way to zones."""
+    found = make_settings(tmp_path_factory.mktemp("taxi"), new_database(), module_upstreams.url)
+    steps.run(SPEC, Window(date(2016, 6, 10), date(2016, 7, 2)), settings=found)
+    return found
+
+
+def test_every_trip_has_features_of_its_era(features: Settings) -> None:
+    url = features.require_database()
+    (found,) = database.query(url, """
+        select count(*) as rows,
+            (select count(*) from raw_taxi.trips where day between '2016-06-01' and '2016-07-31') as trips,
+            count(*) filter (where day < '2016-07-01' and pickup_zone is not null) as early_zones,
+            count(*) filter (where day >= '2016-07-01' and pickup_longitude is not null) as late_points,
+            count(*) filter (where pickup_longitude = 0 or passengers = 0) as zeros,
+            count(*) filter (where rate = 'jfk' and not is_jfk) as far_from_jfk,
+            count(*) filter (where rate = 'jfk') as jfk,
+            corr(straight_miles, distance_miles) as straight, min(pickup_hour) as first, max(pickup_hour) as last
+        from taxi.features where day >= '2016-06-01'""")  # fmt: skip
+    assert found["rows"] == found["trips"] > 15_000
+    assert (found["early_zones"], found["late_points"], found["zeros"]) == (0, 0, 0)
+    assert found["far_from_jfk"] < 0.1 * found["jfk"]
+    assert found["straight"] > 0.9
+    assert 0 <= found["first"] < 1 < 23 < found["last"] < 24
+
+
+def test_the_hour_is_that_of_new_york(features: Settings) -> None:
+    sql = """select count(*) as n from taxi.features join raw_taxi.trips using (trip_id, day)
+             where floor(pickup_hour) <> extract(hour from pickup_at at time zone 'America/New_York')"""
+    assert database.query(features.require_database(), sql)[0]["n"] == 0
+
+
+def test_the_audit_s_findings_count_refunds_and_zero_coordinates(features: Settings) -> None:
+    rows = database.query(
+        features.require_database(), "select finding, count(*) as n from taxi_quality.trip_findings group by 1"
+    )
+    found = {row["finding"]: row["n"] for row in rows}
+    assert found["no fare, or one paid back"] > 30
+    assert found["coordinates of zero"] > 100
+
+
+def _sample(settings: Settings, case: UseCase, run_id: str) -> set[int]:
+    made = extraction.prepare(settings.require_database(), case, run_id, extraction.sampled(case))
+    return set(values(settings.require_database(), f"select trip_id from {made.table}"))  # type: ignore[arg-type]
+
+
+def test_a_sample_is_of_the_size_asked_for_and_the_same_for_a_seed(features: Settings) -> None:
+    few = replace(SPEC, sample_rows=500)
+    first, again, other = (
+        _sample(features, case, run_id)
+        for run_id, case in (("a1", few), ("a2", few), ("a3", replace(few, sample_seed=1)))
+    )
+    assert len(first) == 500
+    assert first == again != other
+    assert len(_sample(features, replace(SPEC, sample_rows=None), "a4")) > 15_000
+
+
+def test_extraction_sets_are_listed_with_their_statement_and_go_after_thirty_days(features: Settings) -> None:
+    url = features.require_database()
+    made = extraction.prepare(url, SPEC, "B7", extraction.sampled(SPEC, "day > '2016-07-30'"))
+    assert made.table == "extracts.taxi_b7"
+    assert extraction.statement_of(url, "B7").startswith(
+        "create table extracts.taxi_b7 as select * from taxi.features where"
+    )
+    database.query(url, "create table extracts.of_nobody (a int)")
+    database.query(url, "update ops.extractions set made_at = now() - interval '31 days' where run_id = 'B7'")
+    assert extraction.drop_old(url) == ["extracts.of_nobody", "extracts.taxi_b7"]
+    assert not database.exists(url, made.table)
+    (row,) = database.query(url, "select rows, dropped_at from ops.extractions where run_id = 'B7'")
+    assert row["rows"] == made.rows
+    assert row["dropped_at"] is not None
+    assert extraction.drop_old(url) == []
+
+
+def test_a_daily_transform_drops_what_is_old(features: Settings) -> None:
+    url = features.require_database()
+    table = extraction.prepare(url, SPEC, "C8", extraction.sampled(SPEC, "false")).table
+    database.query(url, "update ops.extractions set made_at = now() - interval '31 days' where run_id = 'C8'")
+    steps.transform(SPEC, month_of(date(2016, 7, 1)), features)
+    assert not database.exists(url, table)
+
+
+def test_every_data_set_of_large_files_is_parted_by_month_and_numbers_its_rows() -> None:
+    for dataset in (dataset for case in use_cases().values() for dataset in case.datasets if dataset.shard_rows):
+        columns = {column.name: column for column in dataset.columns}
+        assert dataset.partition == "month"
+        assert columns[dataset.row_column or ""].type == "int"
+        assert columns[dataset.row_column or ""].key
+
+
+def test_an_old_month_goes_to_the_archive_shard_by_shard(march: Settings, tmp_path: Any) -> None:
+    old = replace(TAXI, retention=replace(TAXI.retention, landing_days=10**5, features_days=10**5))
+    rows = prints(march)[0].rows
+    archive = Store.at(tmp_path / "archive")
+    (kept,) = retention.apply(old, march, archive, date(2030, 1, 1))
+    assert [(item.part, item.rows) for item in kept.items] == [("month=2024-03", rows)]
+    files = [item.name for item in archive.list() if item.name.endswith(".parquet")]
+    assert len(files) == newest(march, "check")["detail"]["shards"]
+    assert sum(pl.read_parquet(f"{archive}/{name}").height for name in files) == rows
+    assert prints(march)[0].rows == 0
