@@ -33,8 +33,7 @@ def test_every_upstream_is_in_the_sandbox_and_its_public_address_is_encrypted(ca
 
 
 def _is_database(source: Source) -> bool:
-    """Whether it is one of somebody's own, which has no public address."""
-    return not source.live_url and not source.sandbox_path
+    return source.kind == "database"
 
 
 def test_no_two_upstreams_share_a_place_in_the_sandbox() -> None:
