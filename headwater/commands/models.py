@@ -173,14 +173,7 @@ def ask(use_case: UseCase, entity: str, day: str | None) -> dict[str, Any]:
         parse_day(day)
     if _is_up(use_case):
         client.wait_until_served(settings, use_case, promoted.version, SWAP_TIMEOUT_S)
-    return client.predict(settings, use_case, _as_contracted(use_case, entity), day)
-
-
-def _as_contracted(use_case: UseCase, entity: str) -> str | int:
-    """The entity as the service takes it: a number where the contracts say so."""
-    columns = [column for dataset in use_case.datasets for column in dataset.columns if column.name == use_case.entity]
-    is_number = bool(columns) and all(column.type == "int" for column in columns)
-    return int(entity) if is_number and entity.removeprefix("-").isdecimal() else entity
+    return client.predict(settings, use_case, entity, day)
 
 
 def drift(

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from headwater import demo
 from headwater.cli import app
-from headwater.commands.models import _as_contracted
 from pipelines.errors import NotFoundError
 from pipelines.registry import get_use_case
 
@@ -30,10 +29,6 @@ def test_what_is_shown_is_the_entity_with_the_highest_last_number() -> None:
     assert demo._most_at_risk(FLOOD, [answer("a", 0.1), answer("b", 0.7)]) == ("b", date(2024, 7, 5))
     with pytest.raises(NotFoundError, match="There is no prediction of flood; see its DAG flood__score"):
         demo._most_at_risk(FLOOD, [])
-
-
-def test_an_entity_goes_to_the_service_in_the_type_of_its_contract() -> None:
-    assert _as_contracted(FLOOD, "00012") == "00012"
 
 
 def test_an_unknown_use_case_is_refused_before_anything_starts() -> None:

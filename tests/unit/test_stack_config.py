@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from headwater.stack import airflow_env, config
+from headwater.stack import airflow_env, config, control
 from headwater.stack.files import HOST, free_port, is_free, write_private
 from pipelines.errors import StackError
 from pipelines.registry import use_cases
-from pipelines.settings import Settings
+from pipelines.settings import Settings, get_settings
 
 PREFIXES = ("HEADWATER_", "AIRFLOW", "MLFLOW", "_MLFLOW")
 
@@ -175,3 +175,17 @@ def test_the_admin_password_is_the_one_in_airflows_file(tmp_path: Path) -> None:
     values = config.build(tmp_path)
     path = Path(values["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     assert json.loads(path.read_text()) == {"admin": config.admin_password(tmp_path)}
+
+
+def test_no_local_stack_is_started_for_prod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+    monkeypatch.setenv("HEADWATER_ENV", "prod")
+    monkeypatch.setenv("HEADWATER_SOURCES", "live")
+    monkeypatch.setenv("HEADWATER_DATABASE_URL", "postgresql://u:p@far/d")
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(StackError, match="no place for prod; set HEADWATER_ENV to dev or staging"):
+            control.up()
+    finally:
+        get_settings.cache_clear()
+    assert list(tmp_path.iterdir()) == []
