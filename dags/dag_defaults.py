@@ -88,13 +88,13 @@ def mail_failure(context: Any) -> None:
         *([f"Its last task: {escape(task)}."] if task else []),
         f'Its log says what was wrong, and the page of the DAG what to do: <a href="{link}">{link}</a>',
     ]
-    # Rendered by nobody: what a run is called is no template
+    # Without the context: what a run is called is no template
     SmtpNotifier(
         smtp_conn_id=SMTP_CONNECTION,
         to=settings.alert_recipients,
         subject=f"Headwater: {dag.dag_id} has failed",
         html_content="".join(f"<p>{line}</p>" for line in said),
-    ).notify(context)
+    ).notify({})
 
 
 def run_window(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> Window:

@@ -2,11 +2,11 @@
 
 from pipelines.spec import Column, Dataset, Gate, Retention, Source, UseCase
 
-OFFER_USD = 60.0
+OFFER_USD = 30.0
 """What it costs to make a customer an offer to stay."""
-LOST_USD = 600.0
+LOST_USD = 800.0
 """What a customer who leaves would still have brought, after costs."""
-PERSUADED_SHARE = 0.4
+PERSUADED_SHARE = 0.3
 """Share of those about to leave who stay when they are made an offer."""
 
 _CUSTOMER = Column(name="customer_id", type="string", key=True, doc="The CRM's number of the customer.")
