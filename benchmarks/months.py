@@ -113,7 +113,7 @@ def _taken(url: str, home: Path, rows: int, processes: int) -> tuple[Line, tuple
         else:
             with ThreadPoolExecutor(processes) as pool:
                 taken = list(
-                    pool.map(lambda at, step=step: spent("benchmarks.months:some", step, url, home, at, processes),  # type: ignore[misc]
+                    pool.map(lambda at, step=step: spent("benchmarks.months:some", step, url, home, at, processes),
                              range(processes))
                 )  # fmt: skip
             taken.append(spent("benchmarks.months:join", step, url, home))

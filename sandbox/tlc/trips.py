@@ -1,7 +1,7 @@
 """Invented trips of a month: where, when, how far and what they cost. The same month always has the same ones.
 
 Most begin in Manhattan, by day; the fare is by the meter, flat to Kennedy airport, or agreed on. Some records are as
-bad as real ones: no passengers, coordinates of zero, trips of another month, voided and refunded ones.
+bad as real ones: no passengers, coordinates of zero, voided and refunded trips, some of another month.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ ROWS = 10_000
 ZONES, JFK, LAGUARDIA, NEWARK, UNKNOWN_ZONE = 263, 132, 138, 1, 264
 AIRPORTS = {JFK: (-73.785, 40.645), LAGUARDIA: (-73.872, 40.774), NEWARK: (-74.178, 40.69)}
 LOCKDOWN = (date(2020, 3, 1), date(2020, 6, 30))
+STRAYS_UNTIL = date(2021, 1, 1)
+"""Until then three trips of each file are of another month, as by clocks that were wrong."""
 STANDARD, FLAT, TO_NEWARK, AGREED = 1, 2, 3, 5
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -135,6 +137,8 @@ def _spoil(random: np.random.Generator, month: date, columns: dict[str, npt.NDAr
     columns["fare"], columns["distance"] = fare, distance
     for name in ("begin_longitude", "begin_latitude", "end_longitude", "end_latitude"):
         columns[name][some(0.015)] = 0.0
+    if month >= STRAYS_UNTIL:
+        return
     strays = random.choice(count, 3, replace=False)
     before = np.datetime64(datetime(month.year, month.month, 1) - timedelta(days=1), "s")  # noqa: DTZ001 - on the wall
     for name in ("pickup", "dropoff"):

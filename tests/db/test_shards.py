@@ -39,7 +39,7 @@ SHARD_ROWS = 3_000
 SPEC = get_use_case("taxi")
 TRIPS = replace(SPEC.dataset("trips"), shard_rows=SHARD_ROWS)
 TAXI = replace(SPEC, datasets=(TRIPS,))
-MARCH = month_of(date(2024, 3, 1))
+MARCH = month_of(date(2019, 3, 1))
 TABLE = "raw_taxi.trips"
 
 
@@ -113,7 +113,7 @@ def test_rows_received_are_rows_accepted_and_quarantined_and_the_ledger_has_one_
     assert check["quarantined"] == refused.height == 3
     assert refused.get_column("reason").str.contains("is outside the window").all()
     assert refused.get_column("raw").str.json_path_match("$.trip_id").cast(pl.Int64()).is_between(
-        202403 * 10**9, 202403 * 10**9 + check["received"]
+        201903 * 10**9, 201903 * 10**9 + check["received"]
     ).all()  # fmt: skip
     assert (check["inserted"], check["updated"]) == (load["inserted"], 0) == (check["accepted"], 0)
     assert check["detail"]["shards"] == load["detail"]["shards"] == -(-check["received"] // SHARD_ROWS)
@@ -192,7 +192,7 @@ def test_a_file_whose_shape_has_changed_is_refused_and_the_month_stands(
 ) -> None:
     whole(MARCH, settings)
     before = prints(settings)
-    upstreams.fault("/tlc/yellow_tripdata_2024-03", kind, **options)
+    upstreams.fault("/tlc/yellow_tripdata_2019-03", kind, **options)
     with pytest.raises(ContractError, match=said):
         whole(MARCH, settings)
     assert prints(settings) == before
@@ -202,25 +202,25 @@ def test_a_file_whose_shape_has_changed_is_refused_and_the_month_stands(
 def test_rows_that_cannot_be_are_quarantined_and_a_row_twice_is_two_rows(
     settings: Settings, upstreams: Upstreams
 ) -> None:
-    upstreams.fault("/tlc/yellow_tripdata_2024-03", "out_of_range", field="fare_amount")
+    upstreams.fault("/tlc/yellow_tripdata_2019-03", "out_of_range", field="fare_amount")
     _, check, _ = whole(MARCH, settings)
     assert "fare_usd is above 1000 USD" in set(quarantine.rows(TAXI, settings).get_column("reason"))
     upstreams.behave()
-    upstreams.fault("/tlc/yellow_tripdata_2024-03", "duplicate")
+    upstreams.fault("/tlc/yellow_tripdata_2019-03", "duplicate")
     assert whole(MARCH, settings)[1]["received"] == check["received"] + 1
 
 
 def test_a_month_that_is_not_published_yet_is_missing_and_comes_with_a_later_run(
     settings: Settings, upstreams: Upstreams
 ) -> None:
-    upstreams.today = date(2024, 4, 30)
+    upstreams.today = date(2019, 4, 30)
     _, check, load = whole(MARCH, settings)
     assert check["state"] == "late"
     assert load["inserted"] > 0
     states = {state.day: state for state in coverage.day_states(settings.require_database(), TAXI, MARCH)}
     assert {state.state for state in states.values()} == {"late"}
     upstreams.today = date(2024, 7, 1)
-    april = month_of(date(2024, 4, 1))
+    april = month_of(date(2019, 4, 1))
     whole(april, settings)
     found = coverage.day_states(settings.require_database(), TAXI, Window(MARCH.start, april.end))
     assert {state.state for state in found} == {"loaded"}
@@ -251,7 +251,7 @@ def test_shards_work_in_an_object_store(s3_lake: Store, settings: Settings) -> N
 
 
 def test_both_layers_made_anew_are_as_they_were(march: Settings) -> None:
-    april = month_of(date(2024, 4, 1))
+    april = month_of(date(2019, 4, 1))
     land(march, trips_of(april.start, rows=4_000), april)
     whole(april, march, ("check", "load"))
     assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
@@ -360,7 +360,7 @@ def test_an_old_month_goes_to_the_archive_shard_by_shard(march: Settings, tmp_pa
     rows = prints(march)[0].rows
     archive = Store.at(tmp_path / "archive")
     (kept,) = retention.apply(old, march, archive, date(2030, 1, 1))
-    assert [(item.part, item.rows) for item in kept.items] == [("month=2024-03", rows)]
+    assert [(item.part, item.rows) for item in kept.items] == [("month=2019-03", rows)]
     files = [item.name for item in archive.list() if item.name.endswith(".parquet")]
     assert len(files) == newest(march, "check")["detail"]["shards"]
     assert sum(pl.read_parquet(f"{archive}/{name}").height for name in files) == rows

@@ -213,7 +213,7 @@ def usable(frame: pd.DataFrame) -> pd.Series:
     """
     driven = frame["distance_miles"] > 0
     rate = frame["rate"].astype("object")
-    return driven & (frame[TARGET] > 0) & (rate.isin(RATES) | rate.isna())
+    return driven & (frame[TARGET] > 0) & (rate.isin((*RATES, "unknown")) | rate.isna())
 
 
 def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:

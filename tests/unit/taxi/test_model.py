@@ -102,11 +102,11 @@ def test_a_longer_way_beyond_all_that_was_driven_costs_more_up_to_the_fence(boos
 
 
 def test_voided_and_negotiated_trips_are_neither_trained_on_nor_measured() -> None:
-    rows = trips(6)
-    rows["fare_usd"] = [10.0, -10.0, 0.0, 10.0, 10.0, 10.0]
-    rows["distance_miles"] = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0]
-    rows["rate"] = ["standard", "standard", "standard", "standard", "negotiated", None]
-    assert model.usable(rows).tolist() == [True, False, False, False, False, True]
+    rows = trips(7)
+    rows["fare_usd"] = [10.0, -10.0, 0.0, 10.0, 10.0, 10.0, 10.0]
+    rows["distance_miles"] = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0]
+    rows["rate"] = ["standard", "standard", "standard", "standard", "negotiated", None, "unknown"]
+    assert model.usable(rows).tolist() == [True, False, False, False, False, True, True]
 
 
 def test_metrics_are_those_of_hand_made_errors_and_undefined_without_rows() -> None:
