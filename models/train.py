@@ -45,6 +45,7 @@ def start(
         ModelError: too few rows, or MLflow cannot be reached.
     """
     settings = settings or get_settings()
+    url = settings.require_database()
     experiment_id = tracking.experiment(use_case, settings)
     client = tracking.client(settings)
     # Before the rows are asked for: the table that they are prepared in is named after the run
@@ -57,7 +58,7 @@ def start(
     client.update_run(run_id, name=f"{use_case.slug} up to {snapshot.last_day}")
     for key, value in _tags(snapshot, settings).items():
         client.set_tag(run_id, key, value)
-    client.log_text(run_id, extraction.statement_of(settings.require_database(), run_id), EXTRACTION_FILE)
+    client.log_text(run_id, extraction.statement_of(url, run_id), EXTRACTION_FILE)
     return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id}
 
 
