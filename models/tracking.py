@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def client(settings: Settings) -> MlflowClient:
     logging.getLogger("mlflow.sklearn").setLevel(logging.ERROR)
     for name in ("mlflow.store", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # That ints cannot be missing: the service holds requests against its own card, which knows what may be
+    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column", UserWarning)
     mlflow.set_tracking_uri(settings.mlflow_url)
     return mlflow.MlflowClient()
 

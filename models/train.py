@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import time
-import warnings
 from typing import Any
 
 import pandas as pd
@@ -146,14 +145,10 @@ def _log_model(use_case: UseCase, model: Any, holdout: pd.DataFrame) -> Any:
     from mlflow.models import infer_signature
 
     example = features(use_case, holdout.head(5))
-    with warnings.catch_warnings():
-        # That ints cannot be missing: the service holds requests against its own card, which knows what may be
-        warnings.simplefilter("ignore", UserWarning)
-        signature = infer_signature(example, model.predict(example))
     return mlflow.sklearn.log_model(
         model,
         name="model",
-        signature=signature,
+        signature=infer_signature(example, model.predict(example)),
         # Our own estimators are not on skops' list of trusted types; what is loaded is hash-checked instead
         serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
         # Without a list MLflow starts a process that loads the model again to find out

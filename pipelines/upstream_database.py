@@ -26,6 +26,7 @@ from pipelines.errors import ContractError, SourceError
 from pipelines.landing import Received
 from pipelines.settings import Settings
 from pipelines.spec import Source
+from pipelines.window import Window
 
 ARROW = "arrow-stream"
 """Format of the answers."""
@@ -43,13 +44,15 @@ FEW = 20
 class Table:
     """A table of the source, and what is asked of it: SQL by the name that the answer has for it.
 
-    `key` is SQL of a text that no two rows share, `changed` of when the source last marked the row as changed.
+    `key` is SQL of a text that no two rows share, `changed` of when the source last marked the row as changed, `day` of
+    the day that a row is of, where it is of one.
     """
 
     name: str
     key: str
     columns: dict[str, str]
     changed: str
+    day: str | None = None
 
     @property
     def hash(self) -> str:
@@ -98,19 +101,21 @@ class Database:
         )
         return Received(self._ask(sql), sql, ARROW, {})
 
-    def every(self, table: Table, before: datetime, first: date) -> Received:
+    def every(self, table: Table, before: datetime, reach: Window) -> Received:
         """All rows but those marked as changed later: what there is to begin with.
 
         Args:
             table: what is asked.
             before: those marked later are left out.
-            first: the day from which rows that were changed earlier are known, for the parser.
+            reach: of a table whose rows are of a day, those of these days come. From its first day on, for the parser,
+                rows that were changed earlier are known.
         """
+        within = f" and {table.day} between '{reach.start}' and '{reach.end}'" if table.day else ""
         sql = (
-            f"select {table.asked} from {table.name} where {table.changed} is null"
-            f" or {table.changed} < '{before.isoformat()}' order by {table.key}"
+            f"select {table.asked} from {table.name} where ({table.changed} is null"
+            f" or {table.changed} < '{before.isoformat()}'){within} order by {table.key}"
         )
-        return Received(self._ask(sql), sql, ARROW, {"first": str(first)})
+        return Received(self._ask(sql), sql, ARROW, {"first": str(reach.start)})
 
     def unmarked(self, table: Table, known: pl.DataFrame, before: datetime, seen: date) -> Iterator[Received]:
         """The rows marked as changed before an instant that are not as they are known: changed without a mark.

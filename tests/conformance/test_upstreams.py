@@ -63,15 +63,10 @@ def database_url(new_database: Callable[[str], str]) -> str:
 
 
 def _windows(case: UseCase) -> list[Window]:
-    """The first days of its history, and the newest ones: of each the first with data, and the day after.
-
-    Who is asked for what has changed since he was asked last is asked for all that is between as well.
-    """
+    """The first days of its history, and the newest ones: of each the first with data, and the day after."""
     start, newest = parse_day(case.history_start), newest_over(case, datetime.now(UTC))
     first = expected_days(case.calendar, Window(start, start + timedelta(days=30)))[0]
     last = expected_days(case.calendar, Window(newest - timedelta(days=30), newest - timedelta(days=1)))[-1]
-    if any(map(_is_database, case.sources)):
-        return [Window(start, last - timedelta(days=1)), Window(last, last + timedelta(days=1))]
     return [Window(day, day + timedelta(days=1)) for day in (first, last)]
 
 

@@ -158,6 +158,24 @@ def test_a_replay_of_landing_and_features_computed_anew_are_as_they_were(crm: Cr
     assert {row["left"] for row in labels} >= {True, False}, "January is over"
 
 
+def test_a_pause_of_the_daily_run_puts_nothing_in_quarantine_and_the_days_run_later_bring_it_all(
+    crm: Crm, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    settings = Settings(
+        home=tmp_path, database_url=SecretStr(new_database()), source_urls={"crm": SecretStr(crm.reader)}
+    )
+    first, again = Window(date(2024, 6, 1), date(2024, 6, 30)), Window(date(2025, 2, 3), date(2025, 2, 3))
+    pause = Window(date(2024, 7, 1), date(2025, 2, 2))
+    for window in (first, again, pause):
+        for dataset in CHURN.datasets:
+            steps.fetch(CHURN, dataset, window, settings)
+            counts = steps.check(CHURN, dataset, window, settings)
+            assert not counts.get("quarantined"), f"{dataset.name} {window}"
+    stored = lake.read_normalized(settings.lake, CHURN, USAGE, EVER).select("customer_id", "month")
+    billed = crm.do("select customer_id, month from crm.monthly_usage where month >= '2024-06-01'")
+    assert set(billed) <= set(stored.rows())
+
+
 def test_a_table_of_the_telco_layout_goes_the_same_way(new_database: Callable[[], str], tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     rows = lines(150)

@@ -17,6 +17,7 @@ from pipelines.errors import ContractError, SettingsError, SourceError
 from pipelines.settings import Settings
 from pipelines.spec import Source
 from pipelines.upstream_database import Database, Table, read
+from pipelines.window import Window
 
 SHOP = Source(name="shop", kind="database")
 ORDERS = Table(
@@ -45,7 +46,7 @@ def settings(shop: Crm, tmp_path: Path) -> Settings:
 
 def _known(settings: Settings) -> pl.DataFrame:
     with Database(SHOP, settings) as database:
-        return read(database.every(ORDERS, MAY, DAY).body).select(key="id", row_hash="row_hash")
+        return read(database.every(ORDERS, MAY, Window(DAY, DAY)).body).select(key="id", row_hash="row_hash")
 
 
 def test_the_answer_is_what_the_source_marked_as_changed_as_an_arrow_stream(settings: Settings) -> None:

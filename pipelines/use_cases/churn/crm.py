@@ -48,6 +48,7 @@ TABLES = {
         name="crm.monthly_usage",
         key="customer_id::text || ' ' || month::text",
         changed="updated_at",
+        day="month",
         columns=_named(
             "month", "data_gb", "support_calls", customer_id="customer_id::text", charge_usd="charge::text",
             total_charge_usd="total_charge::text",
@@ -76,8 +77,8 @@ def fetch(dataset: Dataset, reach: Window, settings: Settings) -> Iterator[Recei
                     yield from crm.gone(table, known["key"].to_list(), reach.end)
             return
         table, known = TABLES[dataset.name], _known(dataset, reach, settings)
-        if known is not None and not known.height:
-            yield crm.every(table, after(reach.end), reach.start)
+        if _stored(dataset, settings).is_empty():
+            yield crm.every(table, after(reach.end), reach)
             return
         first = reach.start + timedelta(days=dataset.correction_days - OVERLAP_DAYS)
         yield crm.changed(table, midnight(first), after(reach.end))
@@ -85,11 +86,14 @@ def fetch(dataset: Dataset, reach: Window, settings: Settings) -> Iterator[Recei
             yield from crm.unmarked(table, known, midnight(first), reach.end)
 
 
+def _stored(dataset: Dataset, settings: Settings) -> pl.DataFrame:
+    """What came from the CRM so far; rows of files have no hash."""
+    return lake.read_normalized(settings.lake, USE_CASE, dataset, EVER).filter(pl.col("row_hash").is_not_null())
+
+
 def _known(dataset: Dataset, reach: Window, settings: Settings) -> pl.DataFrame | None:
     """Key in the CRM and hash of the newest version of each row that it had; None where a later window was stored."""
-    rows = lake.read_normalized(settings.lake, USE_CASE, dataset, EVER).filter(pl.col("row_hash").is_not_null())
-    if not rows.height:
-        return pl.DataFrame(schema={"key": pl.String, "row_hash": pl.String})
+    rows = _stored(dataset, settings)
     day = pl.col("updated_at").dt.date() if dataset == USAGE else pl.col("day")
     if rows.select((day > reach.end).any()).item():
         return None
