@@ -35,10 +35,10 @@ FIXED_THRESHOLD = 0.1
 def report(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:
     """Compares the days up to the window's end with the champion's training rows of earlier days.
 
-    What is compared are the champion's own inputs, as the steps before its `forecast` make them of the features,
-    and of these the departures: each less its entity's mean in the reference. The window is widened to `drift_days`,
-    since a day alone says little; where the use case is seasonal, the reference is kept to the same days of earlier
-    years, since a season is no drift.
+    What is compared are the champion's own inputs, as the steps before its `forecast` make them of the features: where
+    the spec says `drift_by_entity`, their departures, each less its entity's mean in the reference. The window is
+    widened to `drift_days`, since a day alone says little; where the use case is seasonal, the reference is kept to the
+    same days of earlier years, since a season is no drift.
 
     Returns:
         `report` (path of the HTML), `link` (its MLflow run), `drifted` (columns), `share`, `rows`, `reference_rows`.
@@ -57,7 +57,7 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
         rows = _reference(use_case, champion.tags, days, settings)
         model, _ = load_champion(use_case, settings)
         window_rows = _current(use_case, days, settings)
-        reference, current = _departures(use_case, model, rows, window_rows)
+        reference, current = inputs_of(use_case, model, rows, window_rows)
         if use_case.watches_volume:
             reference[VOLUME], current[VOLUME] = _volumes(use_case, settings, rows, window_rows)
         thresholds = _thresholds(reference, _periods(use_case, rows))
@@ -121,16 +121,18 @@ def _reference(use_case: UseCase, tags: dict[str, str], days: Window, settings: 
     return train[wanted] if wanted.sum() >= LEAST_ROWS else train
 
 
-def _departures(
+def inputs_of(
     use_case: UseCase, model: Any, reference: pd.DataFrame, current: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each numeric input of the model less its entity's own mean in the reference; of an entity hardly seen there,
-    less the mean of all.
+    """The numeric inputs of the model on both sides; by entity, each less the entity's own mean in the reference, or,
+    of an entity hardly seen there, less the mean of all.
 
     Entities differ far more from each other than one of them differs from its usual self: pooled as they are,
     a warm month at every site is lost among warm and cold sites.
     """
-    known = _inputs(use_case, model, reference)
+    known, now = _inputs(use_case, model, reference), _inputs(use_case, model, current)
+    if not use_case.drift_by_entity:
+        return known, now
     entities = reference[use_case.entity]
     means = known.groupby(entities).mean()[entities.value_counts().sort_index() >= LEAST_ENTITY_ROWS]
 
@@ -138,7 +140,7 @@ def _departures(
         usual = means.reindex(rows[use_case.entity]).fillna(known.mean())
         return inputs - usual.to_numpy()
 
-    return departures(reference, known), departures(current, _inputs(use_case, model, current))
+    return departures(reference, known), departures(current, now)
 
 
 def _inputs(use_case: UseCase, model: Any, rows: pd.DataFrame) -> pd.DataFrame:

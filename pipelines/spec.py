@@ -140,8 +140,10 @@ class UseCase:
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
     `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
-    `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`). Where
-    entities come and go (trips, orders), `watches_volume` has the number of rows a day compared as well.
+    `drift_days`, against the same days of earlier years where the features have seasons (`is_seasonal`), in how far
+    entities depart from their own usual selves, or in all of them taken together (not `drift_by_entity`): who the
+    customers are is what drifts, and not one of them. Where entities come and go (trips, orders), `watches_volume` has
+    the number of rows a day compared as well.
 
     An entity has features on each day, or only on the last one of a month (`features_on`). Those of a day may be
     published up to `late_days` after it; each run scores so many days again. Where all rows are of one day, and none is
@@ -185,6 +187,7 @@ class UseCase:
     gap_days: int = 1
     drift_days: int = 30
     is_seasonal: bool = True
+    drift_by_entity: bool = True
     watches_volume: bool = False
     sample_rows: int | None = None
     sample_seed: int = 0

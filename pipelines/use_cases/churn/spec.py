@@ -165,6 +165,7 @@ USE_CASE = UseCase(
     holdout_days=180,
     drift_days=31,
     is_seasonal=False,
+    drift_by_entity=False,
     # The CRM keeps no history: what Headwater has seen is all there is to learn from
     retention=Retention(landing_days=10 * 365, normalized_days=10 * 365, features_days=10 * 365),
 )

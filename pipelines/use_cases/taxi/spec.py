@@ -149,6 +149,7 @@ USE_CASE = UseCase(
     holdout_days=60,
     drift_days=31,
     is_seasonal=False,
+    drift_by_entity=False,
     watches_volume=True,
     sample_rows=120_000,
     measured_by="rate",
