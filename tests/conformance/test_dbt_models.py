@@ -25,6 +25,7 @@ def test_the_feature_table_has_the_columns_that_the_use_case_speaks_of(case: Use
     columns = {column["name"]: column["data_type"] for column in feature_columns(case)}
     hidden = {case.entity, case.day_column, *case.labels, *case.notes}
     assert hidden <= set(columns)
+    assert (case.measured_by or case.entity) in columns
     assert set(case.required_features) <= set(columns) - hidden
     assert columns[case.day_column] == "date"
     if case.label_day_column is not None:

@@ -166,6 +166,7 @@ USE_CASE = UseCase(
     drift_days=31,
     is_seasonal=False,
     drift_by_entity=False,
+    measured_by="contract",
     # The CRM keeps no history: what Headwater has seen is all there is to learn from
     retention=Retention(landing_days=10 * 365, normalized_days=10 * 365, features_days=10 * 365),
 )
