@@ -89,9 +89,7 @@ class Probe:
         }
 
 
-def probe(
-    use_case: UseCase, cutoff: date, settings: Settings | None = None, project: Path = PROJECT / "dbt"
-) -> Probe:
+def probe(use_case: UseCase, cutoff: date, settings: Settings | None = None, project: Path = PROJECT / "dbt") -> Probe:
     """Builds the features twice, the second time with another future, and compares those of the days before.
 
     Reads what is loaded, and writes to schemas aside, which are dropped at the end; nobody waits for it. Bounded: of

@@ -22,7 +22,7 @@ ASIDE = "__probe"
 MOST_ROWS = 200_000
 """Rows of a data set above which only some entities are copied."""
 SHIFT_DAYS = 37
-"""By how much a day or a time in a changed row is later; whole months and weeks would leave some features as they are."""
+"""By how much a day or a time in a changed row is later; whole weeks would leave some features as they are."""
 _HASHES = 1 << 20
 
 
@@ -54,7 +54,7 @@ def copy(url: str, use_case: UseCase, window: Window) -> dict[str, int]:
 
 def _kept_share(url: str, use_case: UseCase, window: Window) -> float:
     """Which share of the entities keeps the largest data set within `MOST_ROWS`."""
-    counts = [
+    counts: list[int] = [
         database.query(
             url,
             f"select count(*) as rows from {raw_table(use_case, dataset)} "
@@ -63,7 +63,7 @@ def _kept_share(url: str, use_case: UseCase, window: Window) -> float:
         for dataset in use_case.datasets
         if dataset.day_column is not None
     ]
-    return min(1.0, MOST_ROWS / max(1, *counts))
+    return min(1.0, MOST_ROWS / max([1, *counts]))
 
 
 def _conditions(use_case: UseCase, dataset: Dataset, window: Window, kept: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""The leakage probe: another future moves no feature of the past, and a feature that it moves is named with its model."""
+"""The leakage probe: another future moves no feature of the past, and one that it moves is named with its model."""
 
 from __future__ import annotations
 
@@ -92,10 +92,8 @@ def load(url: str, use_case: UseCase, rows: dict[str, pl.DataFrame]) -> None:
             (pl.col(column) if column in frame.columns else pl.lit(None)).cast(kind).alias(column)
             for column, kind in polars_schema(dataset).items()
         )
-
-        def read(window: Window, rows: pl.DataFrame = received(whole), day: str = day) -> list[pl.DataFrame]:
-            return [rows.filter(pl.col(day).is_between(pl.lit(window.start), pl.lit(window.end)))]
-
+        stored = received(whole)
+        read = lambda window, rows=stored, day=day: [rows.filter(pl.col(day).is_between(window.start, window.end))]  # noqa: E731
         raw.load(url, use_case, dataset, Window(frame[day].min(), frame[day].max()), read)
 
 
@@ -146,7 +144,7 @@ def test_no_feature_of_taxi_knows_later_trips_and_of_very_many_only_some_are_cop
 
 
 def crm() -> dict[str, pl.DataFrame]:
-    """A year of 40 customers, as days brought them: who changed, left, was erased, came back, was noted late as gone."""
+    """A year of 40 customers: some changed, were erased, came back, or were noted as gone in the month after."""
     customers, contracts, usage, removals = [], [], [], []
     for number in range(40):
         name, joined = f"c{number:02}", date(2024, 1, 10)
