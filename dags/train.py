@@ -6,7 +6,8 @@ is a month, a whole month (its partition is the month's first day); or by hand.
 **start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
 hold-out; beside them, **probe** looks for features that know what came after the cut-off; **select** registers the
 best one as *challenger* and holds it against the gate (baseline, present champion, the probe); **package** builds its
-Bento and asks it, as a real server, for known answers; **promote** makes it *champion*, which the prediction service then takes over.
+Bento and asks it, as a real server, for known answers; **promote** makes it *champion*, which the prediction service
+then takes over.
 
 **Needs** the features, the lake, MLflow and Postgres.
 
