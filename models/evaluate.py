@@ -95,6 +95,11 @@ class Verdict:
     passed: bool
     clauses: tuple[Clause, ...]
 
+    @classmethod
+    def of(cls, clauses: tuple[Clause, ...]) -> Verdict:
+        """Passed where all of the clauses have."""
+        return cls(all(clause.passed for clause in clauses), clauses)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
@@ -133,7 +138,7 @@ def judge(
                 f"{versus_champion[0]['rows']:.0f} rows (it may lose {gate.may_lose:g})",
             )
         )
-    return Verdict(all(clause.passed for clause in clauses), tuple(clauses))
+    return Verdict.of(tuple(clauses))
 
 
 def importances(use_case: UseCase, model: Any, frame: pd.DataFrame, rows: int = 5000, seed: int = 0) -> pd.Series:

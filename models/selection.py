@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,18 @@ EVALUATION_FILE = "evaluation.json"
 
 
 def select(
-    use_case: UseCase, training: dict[str, Any], trained: list[dict[str, Any]], settings: Settings | None = None
+    use_case: UseCase,
+    training: dict[str, Any],
+    trained: list[dict[str, Any]],
+    settings: Settings | None = None,
+    clauses: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Registers the best candidate as challenger and holds it against the gate.
 
     The best one is chosen by its score on the training part, so that the hold-out's figures stay honest.
+
+    Args:
+        clauses: conditions that were looked at elsewhere, such as the leakage probe's: `name`, `passed`, `said`.
 
     Returns:
         `version`, `run_id`, `model_uri`, `name`, `passed`, `verdict` (a sentence), `evaluation_sha256`.
@@ -53,6 +61,8 @@ def select(
     baselines = evaluate.measure_baselines(use_case, holdout, train)
     versus = _versus_champion(use_case, settings, holdout, forecast)
     verdict = evaluate.judge(use_case.gate, evaluation.overall, baselines[use_case.gate.must_beat].overall, versus)
+    told = (evaluate.Clause(one["name"], one["passed"], one["said"]) for one in clauses)
+    verdict = evaluate.Verdict.of((*verdict.clauses, *told))
     report = {
         "candidate": best["name"],
         "snapshot": snapshot.to_dict(),

@@ -1,4 +1,4 @@
-"""`headwater train`, `models show`, `predict` and `report`."""
+"""`headwater train`, `models`, `predict` and `report`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
+from headwater.commands.trace import register_probe
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     shown = typer.Typer(no_args_is_help=True, help="Registered models.")
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
+    register_probe(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
