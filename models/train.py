@@ -10,7 +10,7 @@ import pandas as pd
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
-from models import evaluate, tracking
+from models import evaluate, provenance, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
 from pipelines import extraction, registry
 from pipelines.errors import HeadwaterError
@@ -58,6 +58,7 @@ def start(
     for key, value in _tags(snapshot, settings).items():
         client.set_tag(run_id, key, value)
     client.log_text(run_id, extraction.statement_of(url, run_id), EXTRACTION_FILE)
+    provenance.log(use_case, snapshot, run_id, settings)
     return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id}
 
 
