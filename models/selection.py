@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models import logged, measurement, model_card, tracking
+from models import logged, measurement, model_card, runs, tracking
 from models.gate import Clause, Verdict
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
@@ -60,7 +60,7 @@ def select(
         "verdict": verdict.to_dict(),
     }
     sha256 = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=training["run_id"]):
+    with tempfile.TemporaryDirectory() as folder, runs.logged_to(settings, training["run_id"]):
         logged.log(use_case, settings, model, holdout, forecast, found, report, Path(folder))
         version = _register(use_case, settings, best, snapshot, training["run_id"], verdict, sha256)
         selected = {"version": version, "run_id": training["run_id"], "model_uri": best["model_uri"]}
