@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from models import evaluate, figures, tracking
+from models import evaluate, figures, history, tracking
+from models.champion import find_champion
 from models.score import load_champion
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
@@ -59,6 +60,7 @@ def select(
         "challenger": evaluation.to_dict(),
         "baselines": {name: found.to_dict() for name, found in baselines.items()},
         "verdict": verdict.to_dict(),
+        "champion": dict(zip(("challenger", "champion"), versus, strict=True)) if versus else None,
     }
     sha256 = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
     with mlflow.start_run(run_id=training["run_id"]):
@@ -70,7 +72,7 @@ def select(
         "evaluation.sha256": sha256,
         **snapshot.to_tags(),
     }
-    version = _register(use_case, settings, best["model_uri"], tags)
+    version = _register(use_case, settings, best["model_uri"], tags, str(verdict))
     logger.info("%s version %d (%s): %s", use_case.slug, version, best["name"], verdict)
     return {
         "version": version,
@@ -83,13 +85,17 @@ def select(
     }
 
 
-def _register(use_case: UseCase, settings: Settings, model_uri: str, tags: dict[str, str]) -> int:
+def _register(use_case: UseCase, settings: Settings, model_uri: str, tags: dict[str, str], verdict: str) -> int:
     import mlflow
 
-    client = tracking.client(settings)
-    version = mlflow.register_model(model_uri, use_case.experiment, tags=tags)
-    client.set_registered_model_alias(use_case.experiment, tracking.CHALLENGER, version.version)
-    return int(version.version)
+    tracking.client(settings)
+    version = int(mlflow.register_model(model_uri, use_case.experiment, tags=tags).version)
+    decided_on = {"version": version, "run_id": tags["training_run"], "evaluation_sha256": tags["evaluation.sha256"]}
+    history.move(
+        use_case, settings, tracking.CHALLENGER, version, actor="training", reason=f"gate {tags['gate']}: {verdict}",
+        evidence=decided_on,
+    )  # fmt: skip
+    return version
 
 
 def _log(
@@ -121,7 +127,7 @@ def _versus_champion(
     use_case: UseCase, settings: Settings, holdout: pd.DataFrame, forecast: pd.DataFrame
 ) -> tuple[dict[str, float], dict[str, float]] | None:
     """Both on the rows of the hold-out that the champion was not trained on either."""
-    champion = tracking.alias_version(use_case, settings, tracking.CHAMPION)
+    champion = find_champion(use_case, settings)
     if champion is None:
         return None
     unseen = _unseen_by(Snapshot.from_tags(champion.tags), use_case, settings, holdout)
