@@ -6,7 +6,9 @@ is a month, a whole month (its partition is the month's first day); or by hand.
 **start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
 hold-out; beside them, **probe** looks for features that know what came after the cut-off; **select** registers the
 best one as *challenger* and holds it against the gate (baseline, present champion, the probe); **package** builds its
-Bento and asks it, as a real server, for known answers; **promote** makes it *champion*, which the prediction service
+Bento, asks it, as a real server, for known answers, and takes the hashes of all that it consists of; **approve** lets
+it through by the policy of the spec, or waits for a person, who is shown the comparison and gives a reason; **promote**
+takes the hashes anew and makes it *champion*, which the prediction service
 then takes over.
 
 **Needs** the features, the lake, MLflow and Postgres.
@@ -18,6 +20,11 @@ then takes over.
 * *train_candidate*: the log says which candidate. The others can still be selected: mark it skipped.
 * *package* skipped: the gate refused the challenger, and *select* says which clause; the champion stays.
 * *package* failed: the Bento's answers are not the model's, and nothing was promoted.
+* *approve* waits: somebody has to answer, under *Required Actions* of the run; after the time that the spec gives, its
+  default counts. `headwater models approve` or `reject` decide as well.
+* *promote* skipped: it was turned down; `headwater models history` says by whom and why.
+* *promote* failed: the log names what has changed since it was packaged, or the champion that came in between. Find out
+  who changed it, and train again.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowSkipException
+from approval import approve
 from dag_defaults import DAY_FORMAT, dag_options, features_asset
 
 from pipelines.pools import WAREHOUSE
@@ -48,6 +56,12 @@ CUTOFF_PARAM = Param(
     format="date",
     title="Cut-off",
     description="First day of the hold-out; by default, as the use case declares it.",
+)
+ASK_PARAM = Param(
+    False,
+    type="boolean",
+    title="Ask a person",
+    description="Ask a person also where the policy of the spec would let the model through.",
 )
 
 
@@ -119,15 +133,18 @@ def package(slug: str, training: dict[str, Any], selected: dict[str, Any]) -> di
 @task
 def promote(
     slug: str,
-    training: dict[str, Any],
     selected: dict[str, Any],
     packaged: dict[str, Any],
-    run_id: str | None = None,
+    decision: dict[str, Any],
 ) -> int:
-    """Makes it champion."""
+    """Makes it champion, if that was approved."""
     from models import promotion
 
-    return promotion.promote(get_use_case(slug), training, selected, packaged, actor=f"airflow {run_id}")
+    use_case, version = get_use_case(slug), int(selected["version"])
+    if not decision["approved"]:
+        promotion.reject(use_case, version, decision["actor"], decision["reason"])
+        raise AirflowSkipException(f"Version {version} was turned down by {decision['actor']}: {decision['reason']}.")
+    return promotion.promote(use_case, version, decision["actor"], decision["reason"], packaged["evidence_sha256"])
 
 
 def end_run(context: Any, *, succeeded: bool) -> None:
@@ -159,17 +176,17 @@ def build(use_case: UseCase) -> DAG:
             upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
         )
         timetable = PartitionedAssetTimetable(assets=features, default_partition_mapper=week)
-    options = dag_options(use_case, "train", __doc__)
+    options = dag_options(use_case, "train", __doc__) | {"params": {"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}}
     # The parent run first: the mail may wait for a server
     options["on_failure_callback"] = [end_failed, options["on_failure_callback"]]
-    with DAG(**options, on_success_callback=end_finished, schedule=timetable, params={"cutoff": CUTOFF_PARAM}) as dag:
+    with DAG(**options, on_success_callback=end_finished, schedule=timetable) as dag:
         training = start(use_case.slug)
         names = candidates(use_case.slug)
         trained = train_candidate.partial(slug=use_case.slug, training=training).expand(name=names)
         probed = probe(use_case.slug, training)
         selected = select(use_case.slug, training, trained, probed)
         packaged = package(use_case.slug, training, selected)
-        promote(use_case.slug, training, selected, packaged)
+        promote(use_case.slug, selected, packaged, approve(use_case, selected, packaged))
     return dag
 
 

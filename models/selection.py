@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models import logged, measurement, model_card, runs, tracking
+from models import history, logged, measurement, model_card, runs, tracking
 from models.gate import Clause, Verdict
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
@@ -106,10 +106,13 @@ def _register(
         "evaluation.sha256": sha256,
         **snapshot.to_tags(),
     }
-    client = tracking.client(settings)
-    version = mlflow.register_model(best["model_uri"], use_case.experiment, tags=tags)
-    client.set_registered_model_alias(use_case.experiment, tracking.CHALLENGER, version.version)
-    return int(version.version)
+    tracking.client(settings)
+    version = int(mlflow.register_model(best["model_uri"], use_case.experiment, tags=tags).version)
+    history.move(
+        use_case, settings, tracking.CHALLENGER, version, actor="training", reason=f"gate {tags['gate']}: {verdict}",
+        evidence={"version": version, "run_id": run_id, "evaluation_sha256": sha256},
+    )  # fmt: skip
+    return version
 
 
 def evaluation_of(settings: Settings, run_id: str) -> dict[str, Any]:

@@ -153,6 +153,20 @@ class Intervals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Who says that a version which passed the gate becomes champion.
+
+    Without a person goes a first model (`first_by_itself`), and one that is better than the champion by `clear_win` or
+    more in the gate's metric, on the same rows. All others wait `timeout_hours` for a person; then `default` counts.
+    """
+
+    first_by_itself: bool = True
+    clear_win: float | None = None
+    timeout_hours: int = 72
+    default: Literal["approve", "reject"] = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UseCase:
     """A data set, the model on it and the promises about both. All other names derive from `slug`.
 
@@ -194,6 +208,7 @@ class UseCase:
     target: str
     labels: tuple[str, ...]
     gate: Gate
+    approval: Approval = Approval()
     notes: tuple[str, ...] = ()
     hindsight_note: str | None = None
     required_features: tuple[str, ...] = ()

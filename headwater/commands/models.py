@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater.commands import versions
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
 from headwater.commands.repeat import repeat_run
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
     register_probe(shown)
+    versions.register(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
@@ -106,12 +108,11 @@ def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
 
     Example: headwater models show flood --json
     """
-    from models import selection, tracking
+    from models import selection
+    from models.champion import require_champion
 
     found, settings = get_use_case(use_case), get_settings()
-    champion = tracking.alias_version(found, settings, tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case} has no champion yet; train one: headwater train {use_case}.")
+    champion = require_champion(found, settings)
     run_id = champion.tags["training_run"]
     if as_json:
         report = selection.evaluation_of(settings, run_id)

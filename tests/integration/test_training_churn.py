@@ -107,6 +107,7 @@ def test_a_champion_is_compared_on_customers_that_it_was_not_trained_on(
     champion: dict[str, Any], settings: Settings
 ) -> None:
     again = _train(settings)
+    assert (again["passed"], again["promoted"]) == (True, False)  # a person is to say so
     report = selection.evaluation_of(settings, again["run_id"])
     clauses = {clause["name"]: clause["said"] for clause in report["verdict"]["clauses"]}
     assert "on the same 180 rows" in clauses["champion"]
