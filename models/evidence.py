@@ -16,7 +16,7 @@ from models.serving.bento import bento_folder
 from models.serving.card import file_sha256
 from models.serving.champion import current_champion
 from models.snapshot import Snapshot
-from pipelines.errors import HeadwaterError, ModelError
+from pipelines.errors import EvidenceError, HeadwaterError, ModelError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
@@ -79,7 +79,7 @@ def verify(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> N
     """Takes all hashes of a version anew: model, Bento, snapshot, every report.
 
     Raises:
-        ModelError: something is not as it was; each that differs is named.
+        EvidenceError: something is not as it was; each that differs is named.
     """
     _refuse(use_case, evidence, [*_differing_parts(use_case, evidence, settings), *_reports(evidence, settings)])
 
@@ -88,14 +88,14 @@ def verify_unit(use_case: UseCase, evidence: dict[str, Any], settings: Settings)
     """As `verify`, of what a rollback brings back: model, Bento and snapshot; reports are not served.
 
     Raises:
-        ModelError: something is not as it was; each that differs is named.
+        EvidenceError: something is not as it was; each that differs is named.
     """
     _refuse(use_case, evidence, _differing_parts(use_case, evidence, settings))
 
 
 def _refuse(use_case: UseCase, evidence: dict[str, Any], differs: list[str]) -> None:
     if differs:
-        raise ModelError(
+        raise EvidenceError(
             f"Version {evidence['version']} of {use_case.slug} is not what was packaged, so it does not become "
             f"champion: {'; '.join(differs)}."
         )

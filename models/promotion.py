@@ -6,7 +6,7 @@ from typing import Any
 
 from models import evidence, history, tracking
 from models.serving.champion import Champion, current_champion
-from pipelines.errors import ModelError, NotFoundError
+from pipelines.errors import EvidenceError, ModelError, NotFoundError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 
@@ -26,7 +26,7 @@ def promote(
 
     Raises:
         NotFoundError: the version was never packaged.
-        ModelError: it is not what was packaged any more, or the champion is not the one that it was compared with.
+        EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with.
     """
     settings = settings or get_settings()
     present, known = tracking.alias_version(use_case, settings, tracking.CHAMPION), current_champion(settings, use_case)
@@ -34,7 +34,7 @@ def promote(
     if present is not None and int(present.version) == version and known == Champion(version, found["bento"]):
         return version
     if found["champion"] != (known.version if known else None) and (known is None or known.version != version):
-        raise ModelError(
+        raise EvidenceError(
             f"Version {version} of {use_case.slug} was compared with {_named(found['champion'])}, and now "
             f"{_named(known.version if known else None)} is champion; train again, to have them compared."
         )

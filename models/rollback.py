@@ -54,7 +54,8 @@ def rollback(
 
     Raises:
         NotFoundError: there is no such champion in the history.
-        ModelError: its files are not what was promoted, or the features that it wants are not there any more.
+        EvidenceError: its files are not what was promoted.
+        ModelError: the features that it wants are not there any more, or mean something else.
     """
     settings = settings or get_settings()
     champion = current_champion(settings, use_case)

@@ -344,7 +344,8 @@ def test_a_model_is_only_promoted_after_it_was_packaged_and_selected(bag: Any) -
 
 
 @pytest.mark.parametrize(
-    "error", [errors.ContractError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError]
+    "error",
+    [errors.ContractError, errors.EvidenceError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError],
 )
 def test_what_would_fail_again_in_the_same_way_is_not_tried_again(error: type[Exception], defaults: Any) -> None:
     from airflow.sdk import RetryAction

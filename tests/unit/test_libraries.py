@@ -211,3 +211,11 @@ def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_time
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["CronPartitionTimetable"], done.stderr
     assert version("apache-airflow") == "3.3.2"
+
+
+def test_selenium_hands_its_options_to_a_browser_as_the_protocol_has_them() -> None:
+    from selenium.webdriver import ChromeOptions
+
+    options = ChromeOptions()
+    options.add_argument("--headless")
+    assert options.to_capabilities()["goog:chromeOptions"]["args"] == ["--headless"]
