@@ -15,10 +15,11 @@ from pipelines.registry import get_use_case
 from pipelines.settings import get_settings
 from pipelines.window import parse_day
 
-
 MOST_FILES = 5
 """Landing files of a data set that the tree shows; JSON has all of them."""
-PredictionId = Annotated[str, typer.Argument(metavar="PREDICTION_ID", help="Of serving.predictions.", show_default=False)]
+PredictionId = Annotated[
+    str, typer.Argument(metavar="PREDICTION_ID", help="Of serving.predictions.", show_default=False)
+]
 
 
 def register(app: typer.Typer) -> None:

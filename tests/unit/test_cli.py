@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
-             "models probe", "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild",
+             "models probe", "lineage", "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild",
              "recompute", "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
