@@ -18,6 +18,7 @@ from pipelines.errors import HeadwaterError, NotFoundError
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
+from pipelines.window import Window
 
 MISSING = "missing"
 """Key of a station's sentence where it, or a part of it, cannot be found any more."""
@@ -97,7 +98,7 @@ def _scored(url: str, found: dict[str, Any]) -> dict[str, Any]:
     if found["channel"] != "batch" or not rows:
         return {MISSING: f"the ledger has no scoring of {found['day']} after the prediction"}
     (row,) = rows
-    window = origins.Window(row["window_start"], row["window_end"])
+    window = Window(row["window_start"], row["window_end"])
     return {"at": str(row["at"]), "window": str(window), "commit": row["code_version"]}
 
 

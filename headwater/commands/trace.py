@@ -17,9 +17,7 @@ from pipelines.window import parse_day
 
 MOST_FILES = 5
 """Landing files of a data set that the tree shows; JSON has all of them."""
-PredictionId = Annotated[
-    str, typer.Argument(metavar="PREDICTION_ID", help="Of serving.predictions.", show_default=False)
-]
+Id = Annotated[str, typer.Argument(metavar="PREDICTION_ID", help="Of serving.predictions.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +54,7 @@ def probe(use_case: UseCaseName, cutoff: Cutoff = None, as_json: AsJson = False)
         out.print(f"{said[0].upper()}{said[1:]}.", soft_wrap=True)
 
 
-def lineage(prediction_id: PredictionId, as_json: AsJson = False) -> None:
+def lineage(prediction_id: Id, as_json: AsJson = False) -> None:
     """Walk from a prediction back to its model, training, snapshot, dbt models, windows, landing files and commits.
 
     What is no longer there (vacuumed, archived, deleted) is said where it is missing.

@@ -33,7 +33,7 @@ from sandbox.limits import RateLimiter
 pytestmark = pytest.mark.slow
 
 LAST = date(2024, 6, 12)
-CUTOFF = LAST - timedelta(days=25)
+CUTOFF = LAST - timedelta(days=60)
 SITE = "99000020"
 
 
@@ -41,7 +41,7 @@ SITE = "99000020"
 def settings(
     new_warehouse: Callable[[], str], mlflow_server: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
-    """Eighty days of the sandbox's rivers, and one day more that is brought in by itself."""
+    """Some months of the sandbox's rivers, and one day more that is brought in by itself."""
     with served(create_app(clock=lambda: LAST + timedelta(days=1), limiter=RateLimiter(10**6, 10**6))) as upstream:
         found = Settings(
             home=tmp_path_factory.mktemp("home"),
@@ -50,7 +50,7 @@ def settings(
             sandbox_url=upstream,
             sources="sandbox",
         )
-        steps.run(FLOOD, Window(LAST - timedelta(days=80), LAST - timedelta(days=1)), settings=found)
+        steps.run(FLOOD, Window(LAST - timedelta(days=150), LAST - timedelta(days=1)), settings=found)
         steps.run(FLOOD, Window(LAST, LAST), settings=found)
         yield found
 
