@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from models import tracking
 from models.snapshot import Snapshot
 from pipelines import database, leakage
 from pipelines.errors import NotFoundError
-from pipelines.settings import Settings, get_settings
+from pipelines.settings import PROJECT, Settings, get_settings
 from pipelines.spec import UseCase
 
 CLAUSE = "leakage"
 
 
-def probe(use_case: UseCase, training: dict[str, Any], settings: Settings | None = None) -> dict[str, Any]:
+def probe(
+    use_case: UseCase, training: dict[str, Any], settings: Settings | None = None, project: Path = PROJECT / "dbt"
+) -> dict[str, Any]:
     """Probes the features at the training's cut-off, and tags the parent run with what came of it.
 
     Where all rows are of one day, the days after it are perturbed, for its own are what the training has.
@@ -30,7 +33,7 @@ def probe(use_case: UseCase, training: dict[str, Any], settings: Settings | None
     settings = settings or get_settings()
     snapshot = Snapshot.from_dict(training["snapshot"])
     cutoff = date.fromisoformat(snapshot.cutoff) + timedelta(days=1 if snapshot.holdout_share else 0)
-    told = {"name": CLAUSE} | leakage.probe(use_case, cutoff, settings).told()
+    told = {"name": CLAUSE} | leakage.probe(use_case, cutoff, settings, project).told()
     client = tracking.client(settings)
     client.set_tag(training["run_id"], CLAUSE, ("passed" if told["passed"] else "found") if told["rows"] else "nothing")
     client.set_tag(training["run_id"], f"{CLAUSE}.said", told["said"])

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
     reviewers: str = ""
     """Who may approve a model in Airflow: names of its users, with commas between; without, whoever may run it."""
+    openlineage: str = ""
+    """Where OpenLineage events of the DAGs' tasks go: a server's URL, or a file in the home folder."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""

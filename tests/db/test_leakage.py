@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,12 +12,12 @@ import polars as pl
 import pytest
 from db import equities_market
 from db.equities_market import ACTIONS, DAYS, EQUITIES, PRICES
-from db.helpers import FLOOD, NOON, make_settings, received, values
+from db.helpers import FLOOD, NOON, make_settings, planted, received, values
 from db.test_features import CUT, fill, raw_rows
 
 from pipelines import leakage, perturbation, raw
 from pipelines.registry import get_use_case
-from pipelines.settings import PROJECT, Settings
+from pipelines.settings import Settings
 from pipelines.spec import UseCase
 from pipelines.types import polars_schema
 from pipelines.window import Window
@@ -26,18 +25,6 @@ from pipelines.window import Window
 CHURN, TAXI = get_use_case("churn"), get_use_case("taxi")
 
 SCHEMAS = "select nspname::text from pg_namespace where nspname like '%flood%'"
-
-
-def planted(folder: Path, *changes: tuple[str, str, str]) -> Path:
-    """The dbt project, with something in its models changed: (file, what stands there, what shall)."""
-    project = folder / "dbt"
-    shutil.copytree(PROJECT / "dbt", project)
-    for name, old, new in changes:
-        path = project / "models" / name
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-    return project
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -159,6 +160,18 @@ def test_httpx_and_tenacity_try_again_until_an_answer_comes() -> None:
     tries = Retrying(retry=retry_if_exception_type(httpx.HTTPStatusError), stop=stop_after_attempt(3), wait=wait_none())
     answer = tries(lambda: client.get("http://upstream.invalid").raise_for_status())
     assert answer.json() == {"a": 1}
+
+
+def test_openlineage_appends_an_event_to_a_file(tmp_path: Path) -> None:
+    from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+    from openlineage.client.transport.file import FileConfig, FileTransport
+
+    run, job = Run(runId="0b7c5f0e-6a3c-4c55-9f0b-6b1f6f0f8f6e"), Job(namespace="headwater", name="flood__score.score")
+    transport = FileTransport(FileConfig(log_file_path=str(tmp_path / "events.jsonl"), append=True))
+    for state in (RunState.START, RunState.COMPLETE):
+        transport.emit(RunEvent(eventType=state, eventTime="2026-03-01T00:00:00Z", run=run, job=job, producer="urn:a"))
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["eventType"] for line in lines] == ["START", "COMPLETE"]
 
 
 def test_honcho_reads_the_procfile() -> None:
