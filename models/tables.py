@@ -81,8 +81,6 @@ def segments(use_case: UseCase, report: Mapping[str, Any]) -> pd.DataFrame:
             row |= {
                 "on rows unseen by both": same and same["challenger"],
                 "champion": same and same["champion"],
-                "difference low": same and same["difference"]["low"],
-                "difference high": same and same["difference"]["high"],
             }
         rows.append(row)
     return pd.DataFrame(rows)
