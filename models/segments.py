@@ -51,8 +51,9 @@ def assign(segmentation: Segmentation, frame: pd.DataFrame) -> pd.Series:
     if segmentation.edges:
         at = np.digitize(pd.to_numeric(values).to_numpy("float64"), segmentation.edges)
         told = pd.Series([bands(segmentation)[place] for place in at], frame.index)
-    elif pd.api.types.is_bool_dtype(values) or set(values.dropna().unique()) <= {True, False}:
-        told = values.map({True: "yes", False: "no"})
+    elif not pd.api.types.is_integer_dtype(values) and set(values.dropna().unique()) <= {True, False}:
+        # Truth values that may be missing are floats
+        told = values.map(lambda value: "yes" if value else "no")
     else:
         told = values.astype(str)
     return told.where(values.notna(), "unknown")
