@@ -144,8 +144,8 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
     by = use_case.measured_by or use_case.entity
     out.print(table(f"{metric} by {by}{of_all}", (by, *sides, "rows"), sorted(most)))
-    out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
-              + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
+    for clause in report["verdict"]["clauses"]:
+        out.print(f"Gate, {clause['name']}: {'passed' if clause['passed'] else 'refused'}: {clause['said']}")
 
 
 Entity = Annotated[str | None, typer.Option("--entity", metavar="NAME", help="What to predict for.")]

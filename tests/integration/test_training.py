@@ -220,7 +220,7 @@ def test_the_same_rows_give_the_same_snapshot_and_the_same_metrics(
         assert after.data.metrics[name] == pytest.approx(before.data.metrics[name], rel=1e-12), name
 
 
-def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
+def test_a_worse_challenger_is_refused_by_every_clause_and_the_champion_stays(
     first: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant = Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(DummyRegressor()))])
@@ -231,6 +231,7 @@ def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
     assert [(clause["name"], clause["passed"]) for clause in verdict["clauses"]] == [
         ("baseline", False),
         ("champion", False),
+        ("segments", False),
         ("leakage", True),
     ]
     assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1

@@ -213,6 +213,13 @@ def test_matplotlib_draws_without_a_screen(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_markdown_it_makes_a_table_and_lets_no_html_through() -> None:
+    from markdown_it import MarkdownIt
+
+    said = MarkdownIt("commonmark", {"html": False}).enable("table").render("| a |\n| --- |\n| <b>1</b> |")
+    assert "<td>&lt;b&gt;1&lt;/b&gt;</td>" in said
+
+
 def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_timetable(tmp_path: Path) -> None:
     script = (
         "from airflow.sdk import DAG, CronPartitionTimetable\n"
