@@ -221,6 +221,11 @@ class UseCase:
         return "int" if kinds == {"int"} else "string"
 
     @property
+    def label_known(self) -> tuple[str, int]:
+        """The column of a day, and how many days after it a row's label is known."""
+        return (self.day_column, 1) if self.label_day_column is None else (self.label_day_column, 0)
+
+    @property
     def raw_schema(self) -> str:
         """Postgres schema of the loaded, contracted rows."""
         return f"raw_{self.slug}"
