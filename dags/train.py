@@ -3,17 +3,21 @@
 
 Runs when a whole week of features has been published (its partition is the week's Monday), or, where the spec's period
 is a month, a whole month (its partition is the month's first day); or by hand.
-**start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
-hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline and present
+**start** keeps the training rows as a snapshot; the **candidates** are searched and trained side by side, a task each,
+and measured on one hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline and present
 champion); **package** builds its Bento and asks it, as a real server, for known answers; **promote** makes it
 *champion*, which the prediction service then takes over.
+
+The parent run in MLflow (tag `dag_run`) ends as this run does: finished, or failed, also where a task was killed; what
+is still open beneath it ends as killed. Cleared as a whole, this run begins another parent run.
 
 **Needs** the features, the lake, MLflow and Postgres.
 
 **When it fails**
 
 * *start*: too few rows; bring history in first (`headwater bootstrap`).
-* *train_candidate*: the log says which candidate. The others can still be selected: mark it skipped.
+* *train_candidate*: the log says which candidate; killed by a signal, it was most likely out of memory: set the spec's
+  `sample_rows`, or `HEADWATER_DASK`. The others can still be selected: mark it skipped.
 * *package* skipped: the gate refused the challenger, and *select* says which clause; the champion stays.
 * *package* failed: the Bento's answers are not the model's, and nothing was promoted.
 """
