@@ -4,9 +4,9 @@
 Runs when a whole week of features has been published (its partition is the week's Monday), or, where the spec's period
 is a month, a whole month (its partition is the month's first day); or by hand.
 **start** keeps the training rows as a snapshot; the **candidates** are searched and trained side by side, a task each,
-and measured on one hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline and present
-champion); **package** builds its Bento and asks it, as a real server, for known answers; **promote** makes it
-*champion*, which the prediction service then takes over.
+and measured on one hold-out; **select** registers the best one as *challenger* and holds it against the gate (baseline
+and present champion); **package** builds its Bento and asks it, as a real server, for known answers; **promote** makes
+it *champion*, which the prediction service then takes over.
 
 The parent run in MLflow (tag `dag_run`) ends as this run does: finished, or failed, also where a task was killed; what
 is still open beneath it ends as killed. Cleared as a whole, this run begins another parent run.
