@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     """Endpoint, region and keys of the object store that upstreams are in, where it is one; as `lake_options`."""
     api_keys: dict[str, SecretStr] = {}
     """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
+    dask: str | None = Field(None, pattern=r"^(local|(tcp|tls|wss?)://.+)$")
+    """Where candidates are searched: a Dask scheduler such as tcp://10.0.0.1:8786, or `local` for one of their own."""
     mlflow_url: str = "http://127.0.0.1:5000"
     # Not as JSON, which would hide the addresses that the local stack gives to the other use cases
     serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}

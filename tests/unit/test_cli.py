@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
-             "lineage", "models probe", "models history", "models compare", "models approve", "models reject", "models rollback",
+             "lineage", "models probe", "models history", "models compare", "models approve", "models reject",
+             "models rollback",
              "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
              "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip

@@ -220,6 +220,15 @@ def test_markdown_it_makes_a_table_and_lets_no_html_through() -> None:
     assert "<td>&lt;b&gt;1&lt;/b&gt;</td>" in said
 
 
+def test_distributed_runs_what_joblib_hands_it() -> None:
+    from distributed import Client
+    from joblib import Parallel, delayed, parallel_config
+
+    made = Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None)
+    with made as client, parallel_config("dask", client=client):
+        assert Parallel()(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+
+
 def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_timetable(tmp_path: Path) -> None:
     script = (
         "from airflow.sdk import DAG, CronPartitionTimetable\n"
