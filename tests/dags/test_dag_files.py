@@ -106,7 +106,6 @@ def test_a_training_ends_its_run_in_mlflow_whichever_way_it_ends_and_mails_as_th
         assert [callback.__name__ for callback in failed] == ["end_failed", defaults.mail_failure.__name__]
 
 
-@pytest.mark.parametrize("shape", ["ingest", "recompute", "audit"])
 @pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback"])
 def test_the_page_of_a_dag_names_each_of_its_tasks(bag: Any, shape: str) -> None:
     for case in use_cases().values():
