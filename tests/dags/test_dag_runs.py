@@ -138,9 +138,8 @@ def test_an_ingest_run_brings_its_day_into_the_features(environment: dict[str, s
     newest = [row for row in _features(environment) if row["day"] == DAY]
     sites = database.query(environment["HEADWATER_DATABASE_URL"], "select site_id from raw_flood.sites")
     assert {row["site_id"] for row in newest} == {row["site_id"] for row in sites}
-    told = [
-        json.loads(line) for line in Path(environment["HEADWATER_HOME"], "openlineage.jsonl").read_text().splitlines()
-    ]
+    events = Path(environment["HEADWATER_HOME"], "openlineage.jsonl").read_text()
+    told = [json.loads(line) for line in events.splitlines()]
     assert {(event["job"]["name"], event["eventType"]) for event in told} == {
         (f"{FLOOD.dag_id('ingest')}.{task}", state) for task in ended["tasks"] for state in ("START", "COMPLETE")
     }
