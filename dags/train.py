@@ -136,6 +136,25 @@ def promote(
     return promotion.promote(use_case, version, decision["actor"], decision["reason"], packaged["evidence_sha256"])
 
 
+def end_run(context: Any, *, succeeded: bool) -> None:
+    """Gives the parent run the status of its DAG run; called when that has ended, also when a task was killed."""
+    from models import runs
+    from pipelines.settings import get_settings
+
+    slug, _, _ = context["dag"].dag_id.partition("__")
+    runs.end_dag_run(get_use_case(slug), get_settings(), context["run_id"], succeeded=succeeded)
+
+
+def end_finished(context: Any) -> None:
+    """For a DAG run that has succeeded."""
+    end_run(context, succeeded=True)
+
+
+def end_failed(context: Any) -> None:
+    """For a DAG run that has failed."""
+    end_run(context, succeeded=False)
+
+
 def build(use_case: UseCase) -> DAG:
     """The DAG `<slug>__train`."""
     features = features_asset(use_case)
@@ -146,9 +165,11 @@ def build(use_case: UseCase) -> DAG:
             upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
         )
         timetable = PartitionedAssetTimetable(assets=features, default_partition_mapper=week)
-    with DAG(
-        **dag_options(use_case, "train", __doc__), schedule=timetable, params={"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}
-    ) as dag:
+    options = dag_options(use_case, "train", __doc__)
+    # The parent run first: the mail may wait for a server
+    options["on_failure_callback"] = [end_failed, options["on_failure_callback"]]
+    params = {"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}
+    with DAG(**options, on_success_callback=end_finished, schedule=timetable, params=params) as dag:
         training = start(use_case.slug)
         names = candidates(use_case.slug)
         trained = train_candidate.partial(slug=use_case.slug, training=training).expand(name=names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models import approval, packaging, promotion, selection, train
+from models import approval, packaging, promotion, runs, selection, train
 from models.snapshot import EVERYTHING, Extent, Snapshot
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -30,6 +30,13 @@ def train_and_promote(
     training = train.start(use_case, settings, extent)
     snapshot = Snapshot.from_dict(training["snapshot"])
     on_step(f"snapshot {snapshot.version}: {snapshot.rows} rows, {snapshot.parted}")
+    with runs.ended(settings, training["run_id"]):
+        return _from_candidates(use_case, settings, training, actor, on_step)
+
+
+def _from_candidates(
+    use_case: UseCase, settings: Settings, training: dict[str, Any], actor: str, on_step: Callable[[str], None]
+) -> dict[str, Any]:
     trained = []
     for name in train.candidate_names(use_case):
         trained.append(train.train_candidate(use_case, training, name, settings))

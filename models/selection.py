@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from models import evaluate, figures, history, tracking
+from models import evaluate, figures, history, runs, tracking
 from models.champion import find_champion
 from models.score import load_champion
 from models.snapshot import Snapshot, features, read, split
@@ -63,7 +63,7 @@ def select(
         "champion": dict(zip(("challenger", "champion"), versus, strict=True)) if versus else None,
     }
     sha256 = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
-    with mlflow.start_run(run_id=training["run_id"]):
+    with runs.logged_to(settings, training["run_id"]):
         _log(use_case, model, holdout, forecast, evaluation, report)
     tags = {
         "gate": "passed" if verdict.passed else "refused",

@@ -10,10 +10,10 @@ import pandas as pd
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
-from models import evaluate, tracking
+from models import evaluate, runs, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
 from pipelines import extraction, registry
-from pipelines.errors import HeadwaterError
+from pipelines.errors import ModelError
 from pipelines.lake_tables import snapshot_path
 from pipelines.ledger import code_version
 from pipelines.settings import Settings, get_settings
@@ -45,24 +45,40 @@ def start(
     """
     settings = settings or get_settings()
     url = settings.require_database()
-    experiment_id = tracking.experiment(use_case, settings)
-    client = tracking.client(settings)
     # Before the rows are asked for: the table that they are prepared in is named after the run
-    run_id = client.create_run(experiment_id, run_name=f"{use_case.slug} training", tags=tags or {}).info.run_id
-    try:
+    run_id = runs.begin(use_case, settings, tags or {})
+    with runs.ended(settings, run_id, finished=False):
         snapshot = take(use_case, settings, extent, run_id)
-    except HeadwaterError:
-        client.set_terminated(run_id, "FAILED")
-        raise
+        tracking.client(settings).log_text(run_id, extraction.statement_of(url, run_id), EXTRACTION_FILE)
+        return _opened(use_case, settings, run_id, snapshot, SEED)
+
+
+def start_again(use_case: UseCase, settings: Settings, run_id: str) -> dict[str, Any]:
+    """Opens a parent run on the snapshot and with the seed of that one; otherwise as `start`.
+
+    Raises:
+        ModelError: the run cannot be found, or is none of a training that came so far.
+    """
+    tags = tracking.run(settings, run_id).data.tags
+    if "snapshot.sha256" not in tags:
+        raise ModelError(f"The run {run_id} has no training snapshot, so it cannot be repeated.")
+    again = runs.begin(use_case, settings, {"repeats": run_id})
+    with runs.ended(settings, again, finished=False):
+        return _opened(use_case, settings, again, Snapshot.from_tags(tags), int(tags.get("seed", SEED)))
+
+
+def _opened(use_case: UseCase, settings: Settings, run_id: str, snapshot: Snapshot, seed: int) -> dict[str, Any]:
+    client = tracking.client(settings)
     client.update_run(run_id, name=f"{use_case.slug} up to {snapshot.last_day}")
-    for key, value in _tags(snapshot, settings).items():
+    for key, value in (_tags(snapshot, settings) | {"seed": str(seed)}).items():
         client.set_tag(run_id, key, value)
-    client.log_text(run_id, extraction.statement_of(url, run_id), EXTRACTION_FILE)
-    return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id}
+    experiment_id = tracking.experiment(use_case, settings)
+    return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id, "seed": seed}
 
 
 def _tags(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
-    return snapshot.to_tags() | {"commit": code_version(), "env": settings.env}
+    window = f"{snapshot.first_day}..{snapshot.last_day}"
+    return snapshot.to_tags() | {"window": window, "commit": code_version(), "env": settings.env}
 
 
 def train_candidate(
@@ -85,8 +101,8 @@ def train_candidate(
     frame = read(use_case, snapshot, settings)
     train, holdout = split(snapshot, use_case, frame)
     tracking.experiment(use_case, settings)
-    model = registry.part(use_case, "model").candidates(SEED)[name]
-    tags = {"mlflow.parentRunId": training["run_id"], "candidate": name} | _tags(snapshot, settings)
+    model = registry.part(use_case, "model").candidates(training["seed"])[name]
+    tags = runs.begin_candidate(settings, training["run_id"], name) | _tags(snapshot, settings)
     with mlflow.start_run(run_name=name, tags=tags) as run:
         path = snapshot_path(settings.lake, use_case).url
         source = DeltaDatasetSource(path=path, delta_table_version=snapshot.version)

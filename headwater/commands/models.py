@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from headwater.commands import versions
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
+from headwater.commands.repeat import repeat_run
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
@@ -39,13 +42,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(reports, name="report")
 
 
-def train(use_case: UseCaseName, cutoff: Cutoff = None, as_json: AsJson = False) -> None:
+FromRun = Annotated[
+    str | None, typer.Option("--from-run", metavar="RUN_ID", help="Repeat that run of MLflow; register nothing.")
+]
+
+
+def train(use_case: UseCaseName, cutoff: Cutoff = None, from_run: FromRun = None, as_json: AsJson = False) -> None:
     """Train the candidates, hold the best one against the gate, and promote it if it passes.
+
+    With --from-run a former run is repeated from its snapshot, cut-off and seed. Its metrics must come out the same, to
+    the last bit; where they do not, the command fails.
 
     Example: headwater train flood --cutoff 2024-10-01
     """
     from models.snapshot import Extent
 
+    # So that the run in MLflow is ended too where a cluster ends the job
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if from_run is not None:
+        if cutoff is not None:
+            raise SettingsError("A run is repeated with its own cut-off; leave --cutoff out.")
+        repeat_run(get_use_case(use_case), from_run, as_json)
+        return
     extent = Extent(cutoff=parse_day(cutoff) if cutoff else None)
     result = train_now(get_use_case(use_case), extent, as_json)
     if as_json:

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns_of_features
+from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
@@ -194,7 +194,7 @@ def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
         assert run.data.tags["snapshot.sha256"].startswith(given.dataset.digest)
     signature = get_model_info(first["model_uri"]).signature
     hidden = {"site_id", "day", *USE_CASE.labels, *USE_CASE.notes}
-    assert set(signature.inputs.input_names()) == set(columns_of_features()) - hidden
+    assert set(signature.inputs.input_names()) == set(columns()) - hidden
     assert signature.outputs.input_names() == list(OUTPUTS)
 
 

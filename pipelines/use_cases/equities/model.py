@@ -184,7 +184,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         random_state=seed,
     )
     trees = ExtraTreesClassifier(
-        60, min_samples_leaf=50, max_features=0.3, bootstrap=True, max_samples=0.3, n_jobs=-1, random_state=seed
+        60, min_samples_leaf=50, max_features=0.3, bootstrap=True, max_samples=0.3, random_state=seed
     )
     members = {"logistic": logistic, "boosting": boosting, "trees": trees}
     blend = VotingClassifier(list(members.items()), voting="soft")

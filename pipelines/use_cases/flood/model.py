@@ -127,7 +127,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         l2_regularization=1.0,
         random_state=seed,
     )
-    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, n_jobs=-1, random_state=seed)
+    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, random_state=seed)
     boosting, trees = make_pipeline(EmptyFiller(), boosting), make_pipeline(EmptyFiller(), trees)
     blend = VotingRegressor([("ridge", _of_root(ridge)), ("boosting", _of_root(boosting)), ("trees", trees)])
     regressors = {"ridge": _of_root(ridge), "boosting": _of_root(boosting), "trees": trees, "blend": blend}

@@ -171,7 +171,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
     )
     ridge = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(10.0))
     trees = ExtraTreesRegressor(
-        40, min_samples_leaf=10, max_features=0.6, max_samples=0.5, bootstrap=True, n_jobs=-1, random_state=seed
+        40, min_samples_leaf=10, max_features=0.6, max_samples=0.5, bootstrap=True, random_state=seed
     )
     members = {"boosting": make_pipeline(EmptyFiller(), boosting), "trees": make_pipeline(EmptyFiller(), trees)}
     regressors = {"ridge": ridge, "boosting": members["boosting"], "blend": VotingRegressor(list(members.items()))}
