@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from models import selection, tracking
+from models import logged, selection, tracking
 from models.promotion import evidence_of
 from models.serving.champion import current_champion
 from pipelines.settings import Settings, get_settings
@@ -107,7 +107,7 @@ def _links(use_case: UseCase, settings: Settings, evidence: dict[str, Any]) -> s
     run = tracking.run_link(settings, tracking.experiment(use_case, settings), run_id)
     told = [f"[the run in MLflow]({run})"]
     for path in sorted(evidence["reports"]):
-        if path.endswith((".png", ".html", ".md")) or path == selection.EVALUATION_FILE:
+        if path.endswith((".png", ".html", ".md")) or path == logged.EVALUATION_FILE:
             told.append(f"[{path}]({settings.mlflow_url}/get-artifact?path={quote(path)}&run_uuid={run_id})")
     return "### To look at\n\n" + "\n".join(f"* {link}" for link in told)
 

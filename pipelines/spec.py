@@ -117,13 +117,39 @@ class Retention:
 class Gate:
     """What a challenger must show before it may become champion, on the hold-out's `metric`.
 
-    `must_beat` names the baseline to be beaten; `may_lose` is how much worse than the champion it may be.
+    `must_beat` names the baseline to be beaten; `may_lose` is how much worse than the champion it may be over all, and
+    `segment_may_lose` in any one segment, beyond what chance explains.
     """
 
     metric: str
     must_beat: str
     higher_is_better: bool = True
     may_lose: float = 0.0
+    segment_may_lose: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """A way to tell rows apart by a column of the feature table, so that nobody pays for the mean of all.
+
+    Each value is a segment; of a number, each band between `edges`, in the column's unit. `labels` name the bands, one
+    more than there are edges.
+    """
+
+    name: str
+    column: str
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """How the intervals of metrics are drawn: by blocks of so many days, or by entity, where rows hang together."""
+
+    by: Literal["day", "entity"] = "day"
+    block_days: int = 7
+    draws: int = 100
+    level: float = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +190,8 @@ class UseCase:
     before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
 
     Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`.
-    Metrics are told apart by `measured_by`, by default the entity.
+    Metrics are told apart by `measured_by`, by default the entity; `segments` are held against the gate one by one.
+    `limits` are sentences for the model card: what the model is not for, and where it is known to be weak.
     """
 
     slug: str
@@ -207,6 +234,9 @@ class UseCase:
     sample_rows: int | None = None
     sample_seed: int = 0
     measured_by: str | None = None
+    segments: tuple[Segmentation, ...] = ()
+    intervals: Intervals = Intervals()
+    limits: tuple[str, ...] = ()
     calendar: Calendar = Calendar()
     retention: Retention = Retention()
 

@@ -177,7 +177,7 @@ def test_the_parent_run_has_metrics_the_evaluation_and_the_figures(
     assert parent_run.data.tags["snapshot.cutoff"] == str(CUTOFF)
     assert "evaluation.json" in {file.path for file in client.list_artifacts(first["run_id"])}
     figures = {Path(file.path).name for file in client.list_artifacts(first["run_id"], "figures")}
-    assert figures == {"hydrograph.png", "importances.png", "importances.csv"}
+    assert figures == {"hydrograph.png", "importances.png", "importances.csv", "segments.png"}
 
 
 def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
@@ -326,7 +326,7 @@ def test_a_champion_whose_file_is_not_the_promoted_one_is_not_loaded(
         file.write_bytes(kept)
 
 
-class _Loads(HTMLParser):
+class Loads(HTMLParser):
     """What a page loads by itself."""
 
     def __init__(self) -> None:
@@ -341,7 +341,7 @@ class _Loads(HTMLParser):
 def test_a_drift_report_opens_offline_and_its_summary_is_found_again(first: dict[str, Any], settings: Settings) -> None:
     summary = drift.report(USE_CASE, Window(LAST, LAST), settings)
     path = Path(summary["report"])
-    page = _Loads()
+    page = Loads()
     page.feed(path.read_text(encoding="utf-8"))
     assert path.stat().st_size > 10_000
     assert [address for address in page.addresses if address.startswith(("http:", "https:", "//"))] == []
