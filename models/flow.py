@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models import approval, packaging, promotion, runs, selection, train
+from models import approval, leakage, packaging, promotion, runs, selection, train
 from models.snapshot import EVERYTHING, Extent, Snapshot
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -41,7 +41,9 @@ def _from_candidates(
     for name in train.candidate_names(use_case):
         trained.append(train.train_candidate(use_case, training, name, settings))
         on_step(f"trained {name}: {trained[-1]['score']:.3f} on what was held out of its training part")
-    selected = selection.select(use_case, training, trained, settings)
+    probed = leakage.probe(use_case, training, settings)
+    on_step(probed["said"])
+    selected = selection.select(use_case, training, trained, settings, clauses=[probed])
     on_step(f"version {selected['version']} ({selected['name']}): {selected['verdict']}")
     if not selected["passed"]:
         return {**selected, "promoted": False}

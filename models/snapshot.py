@@ -162,8 +162,8 @@ def _condition(use_case: UseCase, extent: Extent) -> str:
     """SQL that holds for the rows that a training may use."""
     told = []
     if extent.until is not None:  # their labels were known by then
-        known = use_case.label_day_column or f"{use_case.day_column} + 1"
-        told.append(f"{known} <= date '{extent.until}'")
+        column, days = use_case.label_known
+        told.append(f"{column} + {days} <= date '{extent.until}'")
     if extent.entities is not None:
         listed = ", ".join("'" + str(entity).replace("'", "''") + "'" for entity in extent.entities)
         told.append(f"{use_case.entity}::text in ({listed or 'null'})")
@@ -266,10 +266,9 @@ def _dealt(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> pd.Ser
 
 
 def known_days(use_case: UseCase, frame: pd.DataFrame) -> pd.Series:
-    """The day on which each row's label was known: that of `label_day_column`, or the next one."""
-    if use_case.label_day_column is not None:
-        return pd.to_datetime(frame[use_case.label_day_column])
-    return pd.to_datetime(frame[use_case.day_column]) + pd.Timedelta(days=1)
+    """The day on which each row's label was known."""
+    column, days = use_case.label_known
+    return pd.to_datetime(frame[column]) + pd.Timedelta(days=days)
 
 
 def features(use_case: UseCase, frame: pd.DataFrame) -> pd.DataFrame:

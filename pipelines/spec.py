@@ -175,8 +175,9 @@ class UseCase:
     The features of all days are computed anew on `recompute_schedule`, and what is stored is audited on
     `audit_schedule`, both in the same zone.
 
-    `labels` and `notes` are the feature table's columns that no model may see. A label looks at most `label_days`
-    ahead; `label_day_column` is the column with the day on which it was known, where that is not the next day.
+    `labels` and `notes` are the feature table's columns that no model may see. A row whose `hindsight_note` holds has
+    features that were known only after its day, and the leakage probe passes over it. A label looks at most
+    `label_days` ahead; `label_day_column` is the column with the day on which it was known, where that is not the next.
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
     `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
@@ -209,6 +210,7 @@ class UseCase:
     gate: Gate
     approval: Approval = Approval()
     notes: tuple[str, ...] = ()
+    hindsight_note: str | None = None
     required_features: tuple[str, ...] = ()
     day_column: str = "day"
     period: Literal["day", "month"] = "day"
@@ -245,6 +247,11 @@ class UseCase:
         """Whether entities are numbers or texts, as the data sets that have them say."""
         kinds = {column.type for dataset in self.datasets for column in dataset.columns if column.name == self.entity}
         return "int" if kinds == {"int"} else "string"
+
+    @property
+    def label_known(self) -> tuple[str, int]:
+        """The column of a day, and how many days after it a row's label is known."""
+        return (self.day_column, 1) if self.label_day_column is None else (self.label_day_column, 0)
 
     @property
     def raw_schema(self) -> str:

@@ -1,4 +1,4 @@
-"""`headwater train`, `models show`, `predict` and `report`."""
+"""`headwater train`, `models`, `predict` and `report`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from headwater.commands import versions
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
 from headwater.commands.repeat import repeat_run
+from headwater.commands.trace import register_probe
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
     versions.register(shown)
+    register_probe(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)

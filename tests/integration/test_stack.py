@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -41,7 +42,7 @@ from pipelines.errors import StackError
 from pipelines.pools import DEFAULT, WAREHOUSE
 from pipelines.pools import pools as declared
 from pipelines.registry import use_cases
-from pipelines.settings import get_settings
+from pipelines.settings import PROJECT, get_settings
 from pipelines.window import Window
 
 # Those that need nothing but installed packages; the sandbox has tests of its own.
@@ -71,6 +72,23 @@ with DAG("probe", schedule=timetable, catchup=False, max_active_runs=1, default_
     [load.override(task_id="one")(), load.override(task_id="two")(), check()] >> last()
 """
 """Shaped as an ingest, with nothing to do."""
+BROKEN_DAG = "broken"
+BROKEN = f"""
+import sys
+from datetime import timedelta
+from airflow.sdk import DAG, task
+
+sys.path.append({str(PROJECT / "dags")!r})
+from dag_defaults import mail_failure
+
+with DAG("broken", schedule=None, on_failure_callback=mail_failure):
+
+    @task(retries=1, retry_delay=timedelta(0))
+    def fails():
+        raise RuntimeError("as it always does")
+
+    fails()
+"""
 
 
 def _ask(url: str, question: str) -> object:
@@ -182,11 +200,12 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) -> Iterator[Stack]:
     """The stack, up; beside the project's DAGs Airflow reads the small ones of these tests."""
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
     (folder / "dags" / "probe.py").write_text(PROBE)
+    (folder / "dags" / "broken.py").write_text(BROKEN)
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
         {"name": "dags-folder", "classpath": local, "kwargs": {}},
@@ -194,6 +213,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     ]
     with pytest.MonkeyPatch.context() as patch, _home(folder / "home", patch) as home:
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        for name, value in mail_sink.settings.items():
+            patch.setenv(name, value)
         lines: list[str] = []
         yield Stack(home, control.up(lines.append, services=SERVICES), lines)
 
@@ -351,6 +372,23 @@ def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state:
         assert not {"failed", "up_for_retry", "upstream_failed"} & set(states.values()), states
         assert time.monotonic() < deadline, states
         time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack, mail_sink: SimpleNamespace) -> None:
+    with Airflow() as airflow:
+        airflow.wait_for_dags({BROKEN_DAG})
+        airflow.unpause(BROKEN_DAG)
+        run_id = airflow.trigger(BROKEN_DAG)
+        deadline = time.monotonic() + 120
+        while not mail_sink.mails:
+            assert time.monotonic() < deadline, airflow.dag_run(BROKEN_DAG, run_id)
+            time.sleep(0.2)
+        (task,) = airflow.task_instances(BROKEN_DAG, run_id)
+    assert (task["state"], task["try_number"]) == ("failed", 2)
+    (mail,) = mail_sink.mails
+    assert mail["subject"] == f"Headwater: {BROKEN_DAG} has failed"
+    assert run_id in mail.get_body(("html",)).get_content()
 
 
 @pytest.mark.slow

@@ -231,6 +231,7 @@ def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
     assert [(clause["name"], clause["passed"]) for clause in verdict["clauses"]] == [
         ("baseline", False),
         ("champion", False),
+        ("leakage", True),
     ]
     assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1
     assert tracking.client(settings).get_model_version("flood", "2").tags["gate"] == "refused"

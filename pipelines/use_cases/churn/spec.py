@@ -152,6 +152,7 @@ USE_CASE = UseCase(
     target="is_churn_next_month",
     labels=("is_churn_next_month", "label_day"),
     notes=("is_first_version",),
+    hindsight_note="is_first_version",
     gate=Gate(metric="roc_auc", must_beat="contract", may_lose=0.01, segment_may_lose=0.05),
     segments=(
         Segmentation(name="contract", column="contract"),
