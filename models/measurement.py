@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from models import bootstrap, evaluate, flips, segments, tracking
+from models import bootstrap, evaluate, flips, segments
 from models.bootstrap import Draws
+from models.champion import find_champion
 from models.evaluate import Evaluation, plain
 from models.gate import LEAST_COMPARABLE_ROWS, Clause, Verdict, Versus, judge
 from models.score import load_champion
@@ -73,7 +74,7 @@ def _against_champion(
 ) -> tuple[Versus | None, pd.DataFrame, pd.DataFrame]:
     """Both on the rows of the hold-out that the champion was not trained on either; and whose decisions change."""
     nothing = pd.DataFrame(columns=list(flips.COLUMNS))
-    champion = tracking.alias_version(use_case, settings, tracking.CHAMPION)
+    champion = find_champion(use_case, settings)
     if champion is None:
         return None, nothing, pd.DataFrame()
     unseen = unseen_by(Snapshot.from_tags(champion.tags), use_case, settings, holdout)

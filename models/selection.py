@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models import logged, measurement, model_card, tracking
+from models import history, logged, measurement, model_card, runs, tracking
+from models.artifacts import load_model
 from models.gate import Clause, Verdict
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
@@ -42,14 +43,12 @@ def select(
     Raises:
         ModelError: no candidate was trained.
     """
-    import mlflow
-
     settings = settings or get_settings()
     best = best_of(use_case, trained)
     snapshot = Snapshot.from_dict(training["snapshot"])
     train, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
     tracking.client(settings)
-    model = mlflow.sklearn.load_model(best["model_uri"])
+    model = load_model(settings, best["model_uri"])
     forecast = model.predict(features(use_case, holdout))
     found = measurement.find(use_case, settings, train, holdout, forecast)
     verdict = found.verdict(use_case, tuple(Clause.of(one) for one in clauses))
@@ -60,7 +59,7 @@ def select(
         "verdict": verdict.to_dict(),
     }
     sha256 = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=training["run_id"]):
+    with tempfile.TemporaryDirectory() as folder, runs.logged_to(settings, training["run_id"]):
         logged.log(use_case, settings, model, holdout, forecast, found, report, Path(folder))
         version = _register(use_case, settings, best, snapshot, training["run_id"], verdict, sha256)
         selected = {"version": version, "run_id": training["run_id"], "model_uri": best["model_uri"]}
@@ -106,10 +105,13 @@ def _register(
         "evaluation.sha256": sha256,
         **snapshot.to_tags(),
     }
-    client = tracking.client(settings)
-    version = mlflow.register_model(best["model_uri"], use_case.experiment, tags=tags)
-    client.set_registered_model_alias(use_case.experiment, tracking.CHALLENGER, version.version)
-    return int(version.version)
+    tracking.client(settings)
+    version = int(mlflow.register_model(best["model_uri"], use_case.experiment, tags=tags).version)
+    history.move(
+        use_case, settings, tracking.CHALLENGER, version, actor="training", reason=f"gate {tags['gate']}: {verdict}",
+        evidence={"version": version, "run_id": run_id, "evaluation_sha256": sha256},
+    )  # fmt: skip
+    return version
 
 
 def evaluation_of(settings: Settings, run_id: str) -> dict[str, Any]:

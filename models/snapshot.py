@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Any, Self
 from uuid import uuid4
@@ -14,7 +14,7 @@ import pandas as pd
 import polars as pl
 
 from models import tracking
-from pipelines import database, extraction, lake, manifest, registry
+from pipelines import database, extraction, lake, manifest, registry, sampling
 from pipelines.errors import ModelError, TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -111,6 +111,8 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
     Raises:
         TooFewRowsError: too few rows, or too few on one side of the cut-off.
     """
+    if sampling.parts(use_case):  # by the cut-off, which the days of all rows decide and not those of the sample
+        extent = replace(extent, cutoff=extent.cutoff or _cutoff_of_all(use_case, settings, extent))
     frame = _usable_rows(use_case, settings, extent, run_id or uuid4().hex)
     if frame.height < LEAST_ROWS:
         raise TooFewRowsError(
@@ -152,8 +154,12 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
 
 
 def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent, run_id: str) -> pl.DataFrame:
-    url = settings.require_database()
-    made = extraction.prepare(url, use_case, run_id, extraction.sampled(use_case, _condition(use_case, extent)))
+    url, where = settings.require_database(), sampling.recent(use_case, _condition(use_case, extent))
+    if sampling.parts(use_case) and extent.cutoff is not None:
+        statement = sampling.parted(url, use_case, where, extent.cutoff)
+    else:
+        statement = extraction.sampled(use_case, where)
+    made = extraction.prepare(url, use_case, run_id, statement)
     frame = database.read_frame(url, f"select * from {made.table}")
     # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
     frame = frame.sort(use_case.day_column, use_case.entity)
@@ -161,12 +167,20 @@ def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent, run_id: 
     return frame.filter(pl.Series(usable.to_numpy()))
 
 
+def _cutoff_of_all(use_case: UseCase, settings: Settings, extent: Extent) -> date | None:
+    """The cut-off by default, from the days of all rows with a label; None where there are none."""
+    where = f"{sampling.recent(use_case, _condition(use_case, extent))} and {use_case.target} is not null"
+    sql = f"select {use_case.day_column} from {use_case.feature_table} where {where}"
+    days = database.read_frame(settings.require_database(), sql).get_column(use_case.day_column)
+    return _default_cutoff(days, use_case, extent.customary_cutoff) if days.len() else None
+
+
 def _condition(use_case: UseCase, extent: Extent) -> str:
     """SQL that holds for the rows that a training may use."""
     told = []
     if extent.until is not None:  # their labels were known by then
-        known = use_case.label_day_column or f"{use_case.day_column} + 1"
-        told.append(f"{known} <= date '{extent.until}'")
+        column, days = use_case.label_known
+        told.append(f"{column} + {days} <= date '{extent.until}'")
     if extent.entities is not None:
         listed = ", ".join("'" + str(entity).replace("'", "''") + "'" for entity in extent.entities)
         told.append(f"{use_case.entity}::text in ({listed or 'null'})")
@@ -269,13 +283,12 @@ def _dealt(snapshot: Snapshot, use_case: UseCase, frame: pd.DataFrame) -> pd.Ser
 
 
 def known_days(use_case: UseCase, frame: pd.DataFrame) -> pd.Series:
-    """The day on which each row's label was known: that of `label_day_column`, or the next one."""
-    if use_case.label_day_column is not None:
-        return pd.to_datetime(frame[use_case.label_day_column])
-    return pd.to_datetime(frame[use_case.day_column]) + pd.Timedelta(days=1)
+    """The day on which each row's label was known."""
+    column, days = use_case.label_known
+    return pd.to_datetime(frame[column]) + pd.Timedelta(days=days)
 
 
 def features(use_case: UseCase, frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that a model may see."""
-    hidden = {use_case.entity, use_case.day_column, *use_case.labels, *use_case.notes}
+    hidden = {use_case.entity, use_case.day_column, *use_case.labels, *use_case.notes, sampling.WEIGHT}
     return frame[[name for name in frame.columns if name not in hidden]]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import email.policy
+import json
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import httpx
@@ -82,3 +87,42 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return Store.at(tmp_path / "lake")
     found: Store = request.getfixturevalue("s3_lake")
     return found
+
+
+class _Dialogue(socketserver.StreamRequestHandler):
+    """What SMTP (RFC 5321) asks of a server, as far as a client that sends a mail needs it."""
+
+    def handle(self) -> None:
+        self._say("220 sink")
+        while line := self.rfile.readline().decode().strip():
+            verb = line.split()[0].upper()
+            if verb == "DATA":
+                self._say("354 go on")
+                lines = iter(self.rfile.readline, b".\r\n")
+                mail = email.message_from_bytes(b"".join(lines), policy=email.policy.default)
+                self.server.mails.append(mail)  # type: ignore[attr-defined]
+            self._say("221 bye" if verb == "QUIT" else "250 ok")
+            if verb == "QUIT":
+                return
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@pytest.fixture(scope="module")
+def mail_sink() -> Iterator[SimpleNamespace]:
+    """A mail server that keeps what it is sent in `mails`, and the `settings` by which Airflow sends to it."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Dialogue)
+    server.mails = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "headwater@example.org"}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": server.server_address[1], "extra": extra}
+    settings = {
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(connection),
+        "HEADWATER_ALERT_EMAILS": "on-call@example.org, team@example.org",
+    }
+    yield SimpleNamespace(mails=server.mails, settings=settings)  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+    thread.join(10)

@@ -133,7 +133,6 @@ def _new(number: int, random: Random, joined: date) -> Customer:
 def _month(customer: Customer, month: date) -> bool:
     """What happens in a month, and is billed for it; whether the customer is still one at its end."""
     random = customer.random
-    customer.trouble = 0.6 * customer.trouble + (random.random() < 0.12) * random.uniform(0.5, 2.0)
     day = month + timedelta(days=random.randrange(28))
     if day > customer.profile["joined_on"]:
         if random.random() < _hazard(customer, month):
@@ -145,6 +144,8 @@ def _month(customer: Customer, month: date) -> bool:
             _change_contract(customer, day)
         elif random.random() < 0.012:
             _change_profile(customer, day)
+    # After the month's decision: people leave over what they have been through, and the hotline has heard of it
+    customer.trouble = 0.5 * customer.trouble + (random.random() < 0.06) * random.uniform(1.0, 2.5)
     _bill(customer, month)
     if customer.profile["left_on"] is None:
         return True
@@ -157,11 +158,11 @@ def _hazard(customer: Customer, month: date) -> float:
     """The chance to leave within a month."""
     contract, profile = customer.contract, customer.profile
     tenure = (month.year - profile["joined_on"].year) * 12 + month.month - profile["joined_on"].month
-    score = -4.4 + {"Month-to-month": 1.3, "One year": -0.6, "Two year": -1.9}[contract["kind"]]
+    score = -5.4 + {"Month-to-month": 1.3, "One year": -0.6, "Two year": -1.9}[contract["kind"]]
     score += {"Fiber optic": 0.6, "DSL": 0.0, "No": -0.5}[contract["internet_service"]]
     score += 0.5 * (profile["payment_method"] == PAYMENTS[0]) + 0.3 * profile["is_senior"]
     score -= 0.4 * bool(contract["has_tech_support"]) + 0.3 * bool(contract["has_online_security"])
-    score -= 0.35 * math.log1p(max(tenure, 0)) - 0.9 * customer.trouble
+    score -= 0.35 * math.log1p(max(tenure, 0)) - 2.0 * customer.trouble
     return 1 / (1 + math.exp(-(score + 0.7)))
 
 
@@ -209,7 +210,7 @@ def _bill(customer: Customer, month: date) -> None:
     customer.billed = round(customer.billed + charge, 2)
     internet = contract["internet_service"]
     usual = {"Fiber optic": 5.0, "DSL": 3.6, "No": None}[internet]
-    calls = sum(random.random() < 0.1 + 0.18 * customer.trouble for _ in range(6))
+    calls = sum(random.random() < 0.06 + 0.35 * customer.trouble for _ in range(6))
     row = {
         "customer_id": name,
         "month": month,

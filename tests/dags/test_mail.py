@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import email.policy
 import json
-import socketserver
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -36,39 +32,6 @@ run = dag.test()
 tasks = {one.task_id: {"state": one.state, "tries": one.try_number} for one in run.get_task_instances()}
 print(json.dumps({"state": run.state, "tasks": tasks, "run_id": run.run_id}))
 """
-
-
-class _Dialogue(socketserver.StreamRequestHandler):
-    """What SMTP (RFC 5321) asks of a server, as far as a client that sends a mail needs it."""
-
-    def handle(self) -> None:
-        self._say("220 sink")
-        while line := self.rfile.readline().decode().strip():
-            verb = line.split()[0].upper()
-            if verb == "DATA":
-                self._say("354 go on")
-                lines = iter(self.rfile.readline, b".\r\n")
-                mail = email.message_from_bytes(b"".join(lines), policy=email.policy.default)
-                self.server.mails.append(mail)  # type: ignore[attr-defined]
-            self._say("221 bye" if verb == "QUIT" else "250 ok")
-            if verb == "QUIT":
-                return
-
-    def _say(self, line: str) -> None:
-        self.wfile.write(f"{line}\r\n".encode())
-
-
-@pytest.fixture
-def sink() -> Iterator[Any]:
-    """A mail server that keeps what it is sent in `mails`."""
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Dialogue)
-    server.mails = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -100,20 +63,13 @@ def _run(environment: dict[str, str]) -> dict[str, Any]:
     return ended | {"log": log}
 
 
-def _with_mail(environment: dict[str, str], port: int) -> dict[str, str]:
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "headwater@example.org"}
-    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
-    return environment | {
-        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(connection),
-        "HEADWATER_ALERT_EMAILS": "on-call@example.org, team@example.org",
-    }
-
-
-def test_a_failed_run_sends_one_mail_however_often_its_tasks_were_tried(environment: dict[str, str], sink: Any) -> None:
-    ended = _run(_with_mail(environment, sink.server_address[1]))
+def test_a_failed_run_sends_one_mail_however_often_its_tasks_were_tried(
+    environment: dict[str, str], mail_sink: Any
+) -> None:
+    ended = _run(environment | mail_sink.settings)
     assert ended["state"] == "failed"
     assert ended["tasks"] == {"audit": {"state": "failed", "tries": 2}}
-    (mail,) = sink.mails
+    (mail,) = mail_sink.mails
     assert isinstance(mail, EmailMessage)
     assert mail["to"] == "on-call@example.org, team@example.org"
     assert mail["from"] == "headwater@example.org"

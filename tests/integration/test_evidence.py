@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from integration.test_training import AT_CUTOFF, SITES, USE_CASE, Loads, load_rivers
+from integration.rivers import SITES, load
+from integration.test_training import AT_CUTOFF, USE_CASE, Loads
 from pydantic import SecretStr
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
@@ -47,7 +48,7 @@ def settings(
 ) -> Settings:
     """Settings of a stack with the features of three rivers, an experiment of its own, and one build of dbt."""
     url, home = new_warehouse(), tmp_path_factory.mktemp("home")
-    load_rivers(url)
+    load(url)
     sql = home / "dbt" / "flood" / "compiled" / "headwater" / "models" / "flood" / "features" / "features_audit.sql"
     sql.parent.mkdir(parents=True)
     sql.write_text("select 1 as built")

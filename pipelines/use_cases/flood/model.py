@@ -129,7 +129,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         l2_regularization=1.0,
         random_state=seed,
     )
-    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, n_jobs=-1, random_state=seed)
+    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, random_state=seed)
     boosting, trees = make_pipeline(EmptyFiller(), boosting), make_pipeline(EmptyFiller(), trees)
     blend = VotingRegressor([("ridge", _of_root(ridge)), ("boosting", _of_root(boosting)), ("trees", trees)])
     regressors = {"ridge": _of_root(ridge), "boosting": _of_root(boosting), "trees": trees, "blend": blend}
@@ -137,6 +137,19 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         name: Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(regressor))])
         for name, regressor in regressors.items()
     }
+
+
+_RIDGE = "forecast__regressor__regressor__ridge__"
+_BOOSTING = "forecast__regressor__regressor__histgradientboostingregressor__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "ridge": {f"{_RIDGE}alpha": [1.0, 10.0, 100.0]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.05, 0.1],
+        f"{_BOOSTING}max_leaf_nodes": [7, 15, 31],
+        f"{_BOOSTING}l2_regularization": [0.1, 1.0, 10.0],
+    },
+}
+"""The values to try of the candidates' parameters. Trees and blend take long, and gain little by other ones."""
 
 
 def _of_root(regressor: Any) -> TransformedTargetRegressor:
