@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,6 +190,11 @@ def test_the_snapshot_keeps_what_each_feature_means_and_the_run_how_it_was_made(
     assert run.data.tags["snapshot.features_sha256"] == taken.features_sha256
     (given,) = run.inputs.dataset_inputs
     assert taken.sha256.startswith(given.dataset.digest)
+    assert json.loads(given.dataset.source)["delta_table_version"] == taken.version
+    assert json.loads(given.dataset.profile)["num_rows"] == taken.rows
+    columns = {one["name"]: one["type"] for one in json.loads(given.dataset.schema)["mlflow_colspec"]}
+    assert columns["precip_mm"] == "double"
+    assert provenance.sql_of(USE_CASE, taken, settings) == {"features_audit.sql": "select 1 as built"}
     assert mlflow.artifacts.load_text(f"runs:/{champion['run_id']}/sql/features_audit.sql") == "select 1 as built"
 
 
