@@ -95,11 +95,11 @@ def _bring_history(use_case: UseCase, until: date, report: Report) -> None:
 
 def _train(airflow: Airflow, use_case: UseCase, report: Report) -> None:
     """Triggers a training where there is no champion that has seen all entities."""
-    from models import tracking
+    from models.champion import find_champion
     from models.snapshot import Snapshot
 
     airflow.unpause(use_case.dag_id("train"))
-    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
+    champion = find_champion(use_case, get_settings())
     if champion is not None and Snapshot.from_tags(champion.tags).scope == "all":
         report(f"version {champion.version} is champion")
         return
@@ -173,11 +173,10 @@ def _most_at_risk(use_case: UseCase, answers: list[dict[str, Any]]) -> tuple[str
 
 
 def _model(use_case: UseCase) -> dict[str, Any]:
-    from models import selection, tracking
+    from models import selection
+    from models.champion import require_champion
 
-    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case.slug} has no champion; the training run did not promote one.")
+    champion = require_champion(use_case, get_settings())
     report = selection.evaluation_of(get_settings(), champion.tags["training_run"])
     baselines = {name: found["overall"] for name, found in report["baselines"].items()}
     return {

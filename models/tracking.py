@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, NotFoundError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
@@ -71,6 +71,23 @@ def experiment(use_case: UseCase, settings: Settings) -> str:
             f"MLflow at {settings.mlflow_url} cannot be used: {error}. Start it with `headwater up`."
         ) from error
     return found
+
+
+def run(settings: Settings, run_id: str) -> Any:
+    """A run by its id.
+
+    Raises:
+        NotFoundError: there is none.
+        ModelError: the tracking server cannot be reached.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client(settings).get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise NotFoundError(f"MLflow at {settings.mlflow_url} has no run {run_id!r}.") from error
+        raise ModelError(f"MLflow at {settings.mlflow_url} cannot be used: {error}.") from error
 
 
 def run_link(settings: Settings, experiment_id: str, run_id: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater.commands import versions
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
+from headwater.commands.repeat import repeat_run
 from headwater.commands.trace import register_probe
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
@@ -31,6 +35,7 @@ def register(app: typer.Typer) -> None:
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
     register_probe(shown)
+    versions.register(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
@@ -39,13 +44,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(reports, name="report")
 
 
-def train(use_case: UseCaseName, cutoff: Cutoff = None, as_json: AsJson = False) -> None:
+FromRun = Annotated[
+    str | None, typer.Option("--from-run", metavar="RUN_ID", help="Repeat that run of MLflow; register nothing.")
+]
+
+
+def train(use_case: UseCaseName, cutoff: Cutoff = None, from_run: FromRun = None, as_json: AsJson = False) -> None:
     """Train the candidates, hold the best one against the gate, and promote it if it passes.
+
+    With --from-run a former run is repeated from its snapshot, cut-off and seed. Its metrics must come out the same, to
+    the last bit; where they do not, the command fails.
 
     Example: headwater train flood --cutoff 2024-10-01
     """
     from models.snapshot import Extent
 
+    # So that the run in MLflow is ended too where a cluster ends the job
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if from_run is not None:
+        if cutoff is not None:
+            raise SettingsError("A run is repeated with its own cut-off; leave --cutoff out.")
+        repeat_run(get_use_case(use_case), from_run, as_json)
+        return
     extent = Extent(cutoff=parse_day(cutoff) if cutoff else None)
     result = train_now(get_use_case(use_case), extent, as_json)
     if as_json:
@@ -88,12 +108,11 @@ def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
 
     Example: headwater models show flood --json
     """
-    from models import selection, tracking
+    from models import selection
+    from models.champion import require_champion
 
     found, settings = get_use_case(use_case), get_settings()
-    champion = tracking.alias_version(found, settings, tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case} has no champion yet; train one: headwater train {use_case}.")
+    champion = require_champion(found, settings)
     run_id = champion.tags["training_run"]
     if as_json:
         report = selection.evaluation_of(settings, run_id)
@@ -125,8 +144,8 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
     by = use_case.measured_by or use_case.entity
     out.print(table(f"{metric} by {by}{of_all}", (by, *sides, "rows"), sorted(most)))
-    out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
-              + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
+    for clause in report["verdict"]["clauses"]:
+        out.print(f"Gate, {clause['name']}: {'passed' if clause['passed'] else 'refused'}: {clause['said']}")
 
 
 Entity = Annotated[str | None, typer.Option("--entity", metavar="NAME", help="What to predict for.")]

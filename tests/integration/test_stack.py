@@ -20,23 +20,30 @@ import httpx
 import psutil
 import psycopg2
 import pytest
+from integration import rivers
+from integration.browser import browser, require_browser, seen
 from typer.testing import CliRunner
 
 from headwater.backfill import Filling
 from headwater.cli import app
 from headwater.stack import backfills, control, pools, postgres
 from headwater.stack.airflow import Airflow
+from headwater.stack.airflow_env import ADMIN
+from headwater.stack.config import admin_password
 from headwater.stack.databases import create_databases
 from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
 from headwater.stack.postgres import Cluster, temporary_cluster
 from headwater.stack.processes import State, marked
+from models import history, runs, tracking
+from models.serving import client
 from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
 from pipelines.pools import DEFAULT, WAREHOUSE
 from pipelines.pools import pools as declared
-from pipelines.registry import use_cases
-from pipelines.settings import PROJECT, get_settings
+from pipelines.registry import get_use_case, use_cases
+from pipelines.settings import PROJECT, Settings, get_settings
+from pipelines.spec import UseCase
 from pipelines.window import Window
 
 # Those that need nothing but installed packages; the sandbox has tests of its own.
@@ -89,6 +96,20 @@ def _ask(url: str, question: str) -> object:
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(question)
         return cursor.fetchone()[0]
+
+
+def _doomed_dags(folder: Path) -> None:
+    """The DAG `flood__doomed`: flood's training with one candidate, without the tries that a test would wait for."""
+    training, defaults = ((PROJECT / "dags" / name).read_text() for name in ("train.py", "dag_defaults.py"))
+    for text, other in (('dag_options(use_case, "train"', 'dag_options(use_case, "doomed"'),
+                        ("return train.candidate_names(get_use_case(slug))", 'return ["boosting"]'),
+                        ("in use_cases().values():", 'in [get_use_case("flood")]:')):  # fmt: skip
+        assert text in training
+        training = training.replace(text, other)
+    assert '"retries": 4' in defaults
+    (folder / "dag_defaults.py").write_text(defaults.replace('"retries": 4', '"retries": 0'))
+    (folder / "approval.py").write_text((PROJECT / "dags" / "approval.py").read_text())
+    (folder / "doomed.py").write_text(training)
 
 
 @pytest.fixture
@@ -199,6 +220,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
     (folder / "dags" / "probe.py").write_text(PROBE)
+    _doomed_dags(folder / "dags")
     (folder / "dags" / "broken.py").write_text(BROKEN)
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
@@ -211,6 +233,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
             patch.setenv(name, value)
         lines: list[str] = []
         yield Stack(home, control.up(lines.append, services=SERVICES), lines)
+
+
+@pytest.fixture(scope="module")
+def history_of_rivers(stack: Stack) -> Stack:
+    """The stack, with features of three rivers to train on."""
+    rivers.load(get_settings().require_database(), days=450)
+    return stack
 
 
 def _running(pids: set[int]) -> set[int]:
@@ -340,6 +369,82 @@ def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack
     (mail,) = mail_sink.mails
     assert mail["subject"] == f"Headwater: {BROKEN_DAG} has failed"
     assert run_id in mail.get_body(("html",)).get_content()
+
+
+@pytest.mark.slow
+def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of_rivers: Stack, tmp_path: Path) -> None:
+    require_browser()
+    settings, flood, stack = get_settings(), get_use_case("flood"), history_of_rivers
+    train = flood.dag_id("train")
+    with Airflow() as airflow:
+        airflow.wait_for_dags({train})
+        airflow.unpause(train)
+        run_id = airflow.trigger(train, conf={"ask": True})
+        _await_task(airflow, train, run_id, "approve", "awaiting_input")
+        with browser(tmp_path / "profile") as page:
+            page.get(settings.airflow_url)
+            seen(page, "//input[@name='username']").send_keys(ADMIN)
+            seen(page, "//input[@name='password']").send_keys(admin_password(stack.home))
+            seen(page, "//button[@type='submit']").click()
+            seen(page, "//nav | //*[@id='root']//a[contains(@href, '/dags')]")
+            page.get(f"{settings.airflow_url}/dags/{train}/runs/{run_id}/tasks/approve/required_actions")
+            # Above the question stands what it is decided on
+            seen(page, "//td[normalize-space()='nse']")
+            seen(page, "//a[normalize-space()='figures/hydrograph.png']")
+            seen(page, "//*[@name='element_reason' or @id='element_reason']").send_keys("rises in time")
+            seen(page, "//button[normalize-space()='Approve']").click()
+            _await_task(airflow, train, run_id, "promote", "success")
+            client.wait_until_served(settings, flood, 1, 120)
+            page.get(f"{settings.serving_url(flood.slug)}/model")
+            assert '"version":1' in page.page_source.replace(" ", "")
+    promoted = next(move for move in history.moves(flood, settings) if move["alias"] == "champion")
+    assert (promoted["to_version"], promoted["reason"]) == (1, "rises in time")
+    assert ADMIN in promoted["actor"].lower()
+
+
+def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    deadline = time.monotonic() + 400
+    while True:
+        states = {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}
+        if states.get(task_id) == state:
+            return
+        assert not {"failed", "up_for_retry", "upstream_failed"} & set(states.values()), states
+        assert time.monotonic() < deadline, states
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none_open(history_of_rivers: Stack) -> None:
+    flood, settings = get_use_case("flood"), get_settings()
+    with Airflow() as airflow:
+        airflow.wait_for_dags({"flood__doomed"})
+        airflow.unpause("flood__doomed")
+        run = airflow.trigger("flood__doomed")
+        parent, pid = _candidate(flood, settings, run)
+        os.kill(pid, signal.SIGKILL)
+        while airflow.dag_run("flood__doomed", run)["state"] not in {"success", "failed"}:
+            time.sleep(0.5)
+        states = {task["task_id"]: task["state"] for task in airflow.task_instances("flood__doomed", run)}
+        assert airflow.dag_run("flood__doomed", run)["state"] == "failed", states
+    deadline = time.monotonic() + 120  # until the DAG processor has called the DAG's callback
+    while (status := tracking.run(settings, parent).info.status) == runs.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert status == runs.FAILED
+    beneath = runs.search(settings, tracking.experiment(flood, settings), f"tags.{runs.PARENT} = '{parent}'")
+    assert {run.info.status for run in beneath} <= {runs.FINISHED, runs.KILLED}
+    assert runs.KILLED in {run.info.status for run in beneath if run.info.run_name == "boosting"}
+
+
+def _candidate(flood: UseCase, settings: Settings, dag_run: str) -> tuple[str, int]:
+    """The parent run of a DAG run, and the process in which its candidate `boosting` is being fitted."""
+    experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 240
+    while not (found := runs.search(settings, experiment, "attributes.run_name = 'boosting'")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    tags = found[0].data.tags
+    assert tracking.run(settings, tags[runs.PARENT]).data.tags[runs.DAG_RUN] == dag_run
+    assert found[0].info.status == runs.RUNNING
+    return tags[runs.PARENT], int(tags[runs.PROCESS].split(" ")[1])
 
 
 @pytest.mark.slow

@@ -213,6 +213,22 @@ def test_matplotlib_draws_without_a_screen(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_markdown_it_makes_a_table_and_lets_no_html_through() -> None:
+    from markdown_it import MarkdownIt
+
+    said = MarkdownIt("commonmark", {"html": False}).enable("table").render("| a |\n| --- |\n| <b>1</b> |")
+    assert "<td>&lt;b&gt;1&lt;/b&gt;</td>" in said
+
+
+def test_distributed_runs_what_joblib_hands_it() -> None:
+    from distributed import Client
+    from joblib import Parallel, delayed, parallel_config
+
+    made = Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None)
+    with made as client, parallel_config("dask", client=client):
+        assert Parallel()(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+
+
 def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_timetable(tmp_path: Path) -> None:
     script = (
         "from airflow.sdk import DAG, CronPartitionTimetable\n"
@@ -224,3 +240,11 @@ def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_time
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["CronPartitionTimetable"], done.stderr
     assert version("apache-airflow") == "3.3.2"
+
+
+def test_selenium_hands_its_options_to_a_browser_as_the_protocol_has_them() -> None:
+    from selenium.webdriver import ChromeOptions
+
+    options = ChromeOptions()
+    options.add_argument("--headless")
+    assert options.to_capabilities()["goog:chromeOptions"]["args"] == ["--headless"]

@@ -1,6 +1,6 @@
 """Customer churn: whether a customer of a telephone company leaves within the next month, from its CRM's database."""
 
-from pipelines.spec import Column, Dataset, Gate, Retention, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Search, Segmentation, Source, UseCase
 
 OFFER_USD = 30.0
 """What it costs to make a customer an offer to stay."""
@@ -153,7 +153,19 @@ USE_CASE = UseCase(
     labels=("is_churn_next_month", "label_day"),
     notes=("is_first_version",),
     hindsight_note="is_first_version",
-    gate=Gate(metric="roc_auc", must_beat="contract", may_lose=0.01),
+    gate=Gate(metric="roc_auc", must_beat="contract", may_lose=0.01, segment_may_lose=0.05),
+    segments=(
+        Segmentation(name="contract", column="contract"),
+        Segmentation(name="tenure in months", column="tenure_months", edges=(12.0, 36.0)),
+        Segmentation(name="senior", column="is_senior"),
+    ),
+    # A customer's months are one customer
+    intervals=Intervals(by="entity"),
+    limits=(
+        "It says who is likely to leave, not whom an offer would keep: that needs a trial with offers at random.",
+        "Reasons are what moves the model, not causes.",
+        "No ground to refuse a service or to set a price.",
+    ),
     features_on="month_end",
     # The features of a month come with its bills
     late_days=35,
@@ -164,6 +176,11 @@ USE_CASE = UseCase(
     memory_days=124,
     carries_state=True,
     holdout_days=180,
+    # Few leave: of a large company's customers, all of those and as many others as fit
+    sample_rows=200_000,
+    sample_keeps="is_churn_next_month",
+    # A fit takes a second
+    search=Search(trials=8),
     drift_days=31,
     is_seasonal=False,
     drift_by_entity=False,

@@ -184,7 +184,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         random_state=seed,
     )
     trees = ExtraTreesClassifier(
-        60, min_samples_leaf=50, max_features=0.3, bootstrap=True, max_samples=0.3, n_jobs=-1, random_state=seed
+        60, min_samples_leaf=50, max_features=0.3, bootstrap=True, max_samples=0.3, random_state=seed
     )
     members = {"logistic": logistic, "boosting": boosting, "trees": trees}
     blend = VotingClassifier(list(members.items()), voting="soft")
@@ -197,6 +197,19 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         )
         for name, classifier in {**members, "blend": blend}.items()
     }
+
+
+_LOGISTIC = "forecast__classifier__pipeline__logisticregression__"
+_BOOSTING = "forecast__classifier__histgradientboostingclassifier__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "logistic": {f"{_LOGISTIC}C": [0.001, 0.01, 0.1]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.05],
+        f"{_BOOSTING}max_leaf_nodes": [7, 15],
+        f"{_BOOSTING}l2_regularization": [1.0, 10.0, 100.0],
+    },
+}
+"""The values to try of the candidates' parameters; trees and blend take long, and gain little by other ones."""
 
 
 def selection_score(fitted: Pipeline) -> float:
@@ -237,6 +250,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     is_up = frame[TARGET].to_numpy()
     within = roc_auc_within_days(is_up.astype(bool), probability, frame["day"].to_numpy())
     return {"roc_auc_within_days": within, **all_metrics(is_up, probability, is_said)}
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: the share is said to go up, or not."""
+    return (forecast["is_up"] == 1.0).map({True: "up", False: "not up"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """What should have been said, by what came."""
+    return frame[TARGET].astype(bool).map({True: "up", False: "not up"})
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

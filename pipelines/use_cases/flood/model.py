@@ -30,6 +30,8 @@ LEVELS = np.linspace(0.0, 1.0, 201)
 BIN_EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 """Forecasts are binned at these quantiles: the higher the river, the wider its errors."""
 BLOCKS = 4
+WARN_FROM = 0.5
+"""Flood probability from which a warning goes out."""
 
 
 class SiteScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,7 +129,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         l2_regularization=1.0,
         random_state=seed,
     )
-    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, n_jobs=-1, random_state=seed)
+    trees = ExtraTreesRegressor(60, min_samples_leaf=5, max_features=0.6, random_state=seed)
     boosting, trees = make_pipeline(EmptyFiller(), boosting), make_pipeline(EmptyFiller(), trees)
     blend = VotingRegressor([("ridge", _of_root(ridge)), ("boosting", _of_root(boosting)), ("trees", trees)])
     regressors = {"ridge": _of_root(ridge), "boosting": _of_root(boosting), "trees": trees, "blend": blend}
@@ -135,6 +137,19 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         name: Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(regressor))])
         for name, regressor in regressors.items()
     }
+
+
+_RIDGE = "forecast__regressor__regressor__ridge__"
+_BOOSTING = "forecast__regressor__regressor__histgradientboostingregressor__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "ridge": {f"{_RIDGE}alpha": [1.0, 10.0, 100.0]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.05, 0.1],
+        f"{_BOOSTING}max_leaf_nodes": [7, 15, 31],
+        f"{_BOOSTING}l2_regularization": [0.1, 1.0, 10.0],
+    },
+}
+"""The values to try of the candidates' parameters. Trees and blend take long, and gain little by other ones."""
 
 
 def _of_root(regressor: Any) -> TransformedTargetRegressor:
@@ -173,6 +188,17 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     columns = {name: forecast[name].to_numpy(dtype="float64") for name in OUTPUTS}
     observed = frame["discharge_next_m3s"].to_numpy(dtype="float64")
     return all_metrics(observed, frame["is_flood_next"].to_numpy(), columns)
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: a flood is warned of, or not."""
+    is_warned = forecast["flood_probability"] >= WARN_FROM
+    return is_warned.map({True: "warning", False: "no warning"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """The decisions that were due, by what came."""
+    return frame["is_flood_next"].astype(bool).map({True: "warning", False: "no warning"})
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

@@ -32,6 +32,8 @@ RATES = ("standard", "jfk", "newark", "nassau or westchester")
 """Rates by the meter, or flat. What is negotiated was agreed on, and nothing in a trip tells it."""
 LOW, HIGH = 0.02, 0.98
 BLOCKS = 3
+TOLERANCE = 2.0
+"""Two fares that are further apart, in USD, are different quotes to a passenger."""
 _PLAIN = (
     "distance_miles", "pickup_hour", "weekday", "passengers", "pickup_longitude", "pickup_latitude",
     "dropoff_longitude", "dropoff_latitude", "straight_miles", "pickup_zone", "dropoff_zone",
@@ -171,7 +173,7 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
     )
     ridge = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(10.0))
     trees = ExtraTreesRegressor(
-        40, min_samples_leaf=10, max_features=0.6, max_samples=0.5, bootstrap=True, n_jobs=-1, random_state=seed
+        40, min_samples_leaf=10, max_features=0.6, max_samples=0.5, bootstrap=True, random_state=seed
     )
     members = {"boosting": make_pipeline(EmptyFiller(), boosting), "trees": make_pipeline(EmptyFiller(), trees)}
     regressors = {"ridge": ridge, "boosting": members["boosting"], "blend": VotingRegressor(list(members.items()))}
@@ -179,6 +181,18 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         name: Pipeline([("inputs", TripInputs()), ("forecast", FareForecaster(regressor, seed))])
         for name, regressor in regressors.items()
     }
+
+
+_BOOSTING = "forecast__regressor__histgradientboostingregressor__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "ridge": {"forecast__regressor__ridge__alpha": [1.0, 10.0, 100.0]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.06, 0.12],
+        f"{_BOOSTING}max_leaf_nodes": [15, 31, 63],
+        f"{_BOOSTING}min_samples_leaf": [30, 100],
+    },
+}
+"""The values to try of the candidates' parameters; the blend is of those that are declared."""
 
 
 def selection_score(fitted: Pipeline) -> float:
@@ -220,6 +234,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     """All metrics of a forecast on usable rows."""
     fare, said = frame[TARGET].to_numpy("float64"), forecast["fare_usd"].to_numpy("float64")
     return all_metrics(fare, said, frame["distance_miles"].to_numpy("float64"))
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: the fare is quoted, in USD."""
+    return forecast["fare_usd"].astype("float64")
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """The quotes that were due: the fares."""
+    return frame[TARGET].astype("float64")
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
