@@ -127,11 +127,11 @@ def select(slug: str, training: dict[str, Any], trained: Any, probed: dict[str, 
 @task
 def package(slug: str, training: dict[str, Any], selected: dict[str, Any]) -> dict[str, Any]:
     """Builds the Bento and tests it as a real server."""
-    from models import promotion
+    from models import packaging
 
     if not selected["passed"]:
         raise AirflowSkipException(f"The gate refused version {selected['version']}: {selected['verdict']}.")
-    return promotion.package(get_use_case(slug), training, selected)
+    return packaging.package(get_use_case(slug), training, selected)
 
 
 @task

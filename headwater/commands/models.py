@@ -80,13 +80,14 @@ def train_now(use_case: UseCase, extent: Extent, quiet: bool) -> dict[str, Any]:
     with progress(f"training {use_case.slug}", quiet=quiet) as report:
         result = flow.train_and_promote(use_case, settings, extent, on_step=report)
         if result["promoted"]:
-            report(_await_service(use_case, result["version"]))
+            report(await_service(use_case, result["version"]))
     if not quiet:
         _print_evaluation(use_case, result["run_id"], result["version"])
     return result
 
 
-def _await_service(use_case: UseCase, version: int) -> str:
+def await_service(use_case: UseCase, version: int) -> str:
+    """Waits until the service answers with that version, where the local stack runs one; says what came of it."""
     from models.serving import client
 
     settings = get_settings()

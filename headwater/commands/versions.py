@@ -124,6 +124,7 @@ def approve(use_case: UseCaseName, version: Version, reason: Reason, as_json: As
     found = get_use_case(use_case)
     promotion.promote(found, version, _who(), _given(reason), settings=get_settings())
     _tell(found, {"use_case": use_case, "champion": version}, f"Version {version} is champion.", as_json)
+    _tell_served(found, version, as_json)
 
 
 def reject(use_case: UseCaseName, version: Version, reason: Reason, as_json: AsJson = False) -> None:
@@ -162,6 +163,7 @@ def rollback(
     )  # fmt: skip
     said = f"Version {result['version']} is champion again, in place of {result['from_version']}."
     _tell(found, {"use_case": use_case, **result}, said, as_json)
+    _tell_served(found, result["version"], as_json)
 
 
 def _given(reason: str) -> str:
@@ -176,3 +178,11 @@ def _tell(use_case: UseCase, result: dict[str, Any], said: str, as_json: bool) -
         return
     out.print(said)
     out.print(f"See: headwater models history {use_case.slug}")
+
+
+def _tell_served(use_case: UseCase, version: int, quiet: bool) -> None:
+    """Waits until the service has taken the version over, where the local stack runs one."""
+    from headwater.commands.models import await_service
+
+    if not quiet:
+        err.print(await_service(use_case, version), soft_wrap=True)

@@ -228,6 +228,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
         {"name": "probe", "classpath": local, "kwargs": {"path": str(folder / "dags")}},
     ]
     with pytest.MonkeyPatch.context() as patch, _home(folder / "home", patch) as home:
+        patch.setenv("HEADWATER_REVIEWERS", ADMIN)
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         for name, value in mail_sink.settings.items():
             patch.setenv(name, value)
@@ -381,6 +382,8 @@ def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of
         airflow.unpause(train)
         run_id = airflow.trigger(train, conf={"ask": True})
         _await_task(airflow, train, run_id, "approve", "awaiting_input")
+        asked = airflow.call("GET", f"/dags/{train}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails")
+        assert [user["id"] for user in asked["assigned_users"]] == [ADMIN]
         with browser(tmp_path / "profile") as page:
             page.get(settings.airflow_url)
             seen(page, "//input[@name='username']").send_keys(ADMIN)

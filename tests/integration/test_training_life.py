@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -274,6 +275,14 @@ def test_a_model_of_another_contract_is_not_rolled_back_to(
                                                                    "discharge": "2.0", "forecast": "1.0"})  # fmt: skip
     with pytest.raises(ModelError, match=r"trained under contract 1\.0 of discharge, and it is 2\.0 now"):
         rollback.rollback(USE_CASE, "a tester", "back", to_version=selected["version"], settings=settings)
+
+
+def test_a_model_that_was_loaded_leaves_no_file_behind(
+    champion: int, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert score.load_champion(USE_CASE, settings)[1] == champion
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_versions_differ_in_what_was_changed_and_in_nothing_else(
