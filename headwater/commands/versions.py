@@ -54,7 +54,7 @@ def history(use_case: UseCaseName, as_json: AsJson = False) -> None:
     of_champion = [move for move in moves if move["alias"] == tracking.CHAMPION]
     if of_champion and kept.is_behind_our_back(of_champion[0]):
         err.print(
-            "The champion was moved behind Headwater's back; what serves and scores did not follow. To set MLflow right: "
+            "The champion was moved behind Headwater's back; what serves and scores did not follow. To set it right: "
             f"headwater models rollback {use_case} --to VERSION.", soft_wrap=True
         )  # fmt: skip
 
