@@ -3,12 +3,16 @@
 
 Runs when a whole week of features has been published (its partition is the week's Monday), or, where the spec's period
 is a month, a whole month (its partition is the month's first day); or by hand.
-**start** keeps the training rows as a snapshot; the **candidates** are trained side by side and measured on one
-hold-out; beside them, **probe** looks for features that know what came after the cut-off; **select** registers the
-best one as *challenger* and holds it against the gate (baseline, present champion, the probe); **package** builds its
-Bento, asks it, as a real server, for known answers, and takes the hashes of all that it consists of; **approve** lets
-it through by the policy of the spec, or waits for a person, who is shown the comparison and gives a reason; **promote**
-takes the hashes anew and makes it *champion*, which the prediction service then takes over.
+**start** keeps the training rows as a snapshot; the **candidates** are searched and trained side by side, a task each,
+and measured on one hold-out; beside them, **probe** looks for features that know what came after the cut-off;
+**select** registers the best one as *challenger* and holds it against the gate (baseline, present champion, segments,
+the probe); **package** builds its Bento, asks it, as a real server, for known answers, and takes the hashes of all that
+it consists of; **approve** lets it through by the policy of the spec, or waits for a person, who is shown the
+comparison and gives a reason; **promote** takes the hashes anew and makes it *champion*, which the prediction service
+then takes over.
+
+The parent run in MLflow (tag `dag_run`) ends as this run does: finished, or failed, also where a task was killed; what
+is still open beneath it ends as killed. Cleared as a whole, this run begins another parent run.
 
 **Needs** the features, the lake, MLflow and Postgres.
 
@@ -16,7 +20,8 @@ takes the hashes anew and makes it *champion*, which the prediction service then
 
 * *start*: too few rows; bring history in first (`headwater bootstrap`).
 * *probe* failed: a dbt model did; its sentence says which. (A leak that was found fails nothing: the gate refuses.)
-* *train_candidate*: the log says which candidate. The others can still be selected: mark it skipped.
+* *train_candidate*: the log says which candidate; killed by a signal, it was most likely out of memory: set the spec's
+  `sample_rows`, or `HEADWATER_DASK`. The others can still be selected: mark it skipped.
 * *package* skipped: the gate refused the challenger, and *select* says which clause; the champion stays.
 * *package* failed: the Bento's answers are not the model's, and nothing was promoted.
 * *approve* waits: somebody has to answer, under *Required Actions* of the run; after the time that the spec gives, its
@@ -175,11 +180,10 @@ def build(use_case: UseCase) -> DAG:
             upstream_mapper=StartOfWeekMapper(input_format=DAY_FORMAT, output_format=DAY_FORMAT), window=WeekWindow()
         )
         timetable = PartitionedAssetTimetable(assets=features, default_partition_mapper=week)
-    options = dag_options(use_case, "train", __doc__)
+    options = dag_options(use_case, "train", __doc__) | {"params": {"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}}
     # The parent run first: the mail may wait for a server
     options["on_failure_callback"] = [end_failed, options["on_failure_callback"]]
-    params = {"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}
-    with DAG(**options, on_success_callback=end_finished, schedule=timetable, params=params) as dag:
+    with DAG(**options, on_success_callback=end_finished, schedule=timetable) as dag:
         training = start(use_case.slug)
         names = candidates(use_case.slug)
         trained = train_candidate.partial(slug=use_case.slug, training=training).expand(name=names)

@@ -54,6 +54,7 @@ def run(use_case: UseCase, report: Report) -> dict[str, Any]:
     return {
         "use_case": use_case.slug,
         "prediction": answer,
+        "prediction_id": next(row["prediction_id"] for row in answers if (row["entity"], row["day"]) == (entity, day)),
         "model": _model(use_case),
         "drift": drift.newest(use_case, get_settings()),
         "links": _links(),
@@ -210,6 +211,7 @@ def show(result: dict[str, Any]) -> None:
     out.print()
     title = f"Prediction of {result['use_case']}, from the service"
     out.print(table(title, ("", ""), result["prediction"].items()))
+    out.print(f"Where the one of the batch came from: headwater lineage {result['prediction_id']}", soft_wrap=True)
     out.print()
     title = f"Model version {model['version']} ({model['candidate']}) on the days from {model['cutoff']}"
     rows = [(name, *(side[name] for side in sides.values())) for name in model["metrics"]]

@@ -70,6 +70,11 @@ def measure_baselines(use_case: UseCase, frame: pd.DataFrame, train: pd.DataFram
     return {name: measure(use_case, frame, forecast) for name, forecast in forecasts.items()}
 
 
+def lead(gate: Gate, ours: float, theirs: float) -> float:
+    """By how much ours is better; below zero where it is worse."""
+    return (ours - theirs) if gate.higher_is_better else (theirs - ours)
+
+
 def entity_metric(gate: Gate, by_entity: Mapping[str, Mapping[str, float | None]]) -> str:
     """The metric to tell entities by: the gate's, or the first that is defined where that one is for all together."""
     for metrics in by_entity.values():

@@ -36,7 +36,7 @@ def draw(use_case: UseCase, model: Any, holdout: pd.DataFrame, forecast: pd.Data
 def draw_report(use_case: UseCase, report: Mapping[str, Any], folder: Path) -> list[Path]:
     """Writes the pictures of a report as PNG files: the segments, and whose decisions flip; gives their paths."""
     pictures = {}
-    if report["segments"]:
+    if any(one["challenger"] is not None for one in report["segments"]):
         pictures["segments"] = _segments(use_case, report)
     if any(row["flips"] for row in report["flips"]):
         pictures["flips"] = _flips(pd.DataFrame(report["flips"]))
@@ -49,7 +49,7 @@ def _segments(use_case: UseCase, report: Mapping[str, Any]) -> Any:
     """The gate's metric by segment with its interval, the baseline beside it."""
     from matplotlib.figure import Figure
 
-    rows = report["segments"][::-1]
+    rows = [one for one in report["segments"][::-1] if one["challenger"] is not None]
     names = [f"{one['segmentation']}: {one['segment']} ({one['rows']:,})" for one in rows]
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(rows)))
     axes = figure.subplots()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.evaluate import Metrics, lead
 from pipelines.spec import Gate
 
 if TYPE_CHECKING:
     from models.bootstrap import Draws
     from models.segments import Compared
 
-Metrics = dict[str, float]
 LEAST_COMPARABLE_ROWS = 100
 
 
@@ -94,11 +94,6 @@ def judge(
         if versus.segments and gate.segment_may_lose is not None:
             found.append(_segments(gate, gate.segment_may_lose, versus))
     return Verdict((*found, *clauses))
-
-
-def lead(gate: Gate, ours: float, theirs: float) -> float:
-    """By how much ours is better; below zero where it is worse."""
-    return (ours - theirs) if gate.higher_is_better else (theirs - ours)
 
 
 def _baseline(gate: Gate, ours: float, theirs: float) -> Clause:

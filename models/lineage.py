@@ -12,6 +12,7 @@ from uuid import UUID
 
 from models import snapshot as snapshots
 from models import tracking
+from models.score import CHANNEL
 from models.snapshot import Snapshot
 from pipelines import database, origins
 from pipelines.errors import HeadwaterError, NotFoundError
@@ -88,14 +89,16 @@ def _prediction(url: str, prediction_id: str) -> dict[str, Any]:
 
 
 def _scored(url: str, found: dict[str, Any]) -> dict[str, Any]:
-    """The run of the batch that made the prediction, whose row was written when it ended."""
+    """The run of the batch that made the prediction, whose row of the ledger was written when it ended."""
     rows = database.query(
         url,
         "select at, window_start, window_end, code_version from ops.ledger"
         " where use_case = %s and step = 'score' and at >= %s order by ledger_id limit 1",
         (found["use_case"], found["predicted_at"]),
     )
-    if found["channel"] != "batch" or not rows:
+    if found["channel"] != CHANNEL:  # an answer of the service, which no step of ours gave
+        return {}
+    if not rows:
         return {MISSING: f"the ledger has no scoring of {found['day']} after the prediction"}
     (row,) = rows
     window = Window(row["window_start"], row["window_end"])
@@ -129,7 +132,8 @@ def _model(use_case: UseCase, version: int, settings: Settings) -> dict[str, Any
 def _training(tags: dict[str, str], settings: Settings) -> dict[str, Any]:
     if "training_run" not in tags:
         raise NotFoundError("The registered version does not name the run that trained it.")
-    run = tracking.client(settings).get_run(tags["training_run"])
+    client = tracking.client(settings)
+    run = client.get_run(tags["training_run"])
     told = {
         "run_id": run.info.run_id,
         "name": run.info.run_name,
@@ -138,6 +142,7 @@ def _training(tags: dict[str, str], settings: Settings) -> dict[str, Any]:
         "dag_run": run.data.tags.get("dag_run") or None,
         "commit": run.data.tags.get("commit"),
         "leakage": run.data.tags.get("leakage.said"),
+        "compiled_sql": [file.path for file in client.list_artifacts(run.info.run_id, "sql")],
     }
     if run.info.lifecycle_stage != "active":
         told[MISSING] = "the run was deleted in MLflow, and is kept there only until its trash is emptied"

@@ -121,7 +121,7 @@ def _versus(use_case: UseCase, versus: Versus) -> dict[str, Any]:
     return {
         "version": versus.version,
         "rows": versus.rows,
-        "metrics": plain(versus.metrics),
+        **plain(versus.metrics),
         "differences": {name: plain(asdict(one)) for name, one in apart.items()},
         "segments": [plain(asdict(one)) for one in versus.segments],
     }

@@ -104,10 +104,11 @@ def _purpose(use_case: UseCase) -> Iterator[str]:
 
 
 def _data(use_case: UseCase, snapshot: Snapshot) -> Iterator[str]:
+    gap = f"{snapshot.gap_days} day{'' if snapshot.gap_days == 1 else 's'}"
     sampled = f"a sample of {use_case.sample_rows:,} rows" if use_case.sample_rows else "all rows"
     yield (
         f"## Data\n\n{snapshot.rows:,} rows of {snapshot.first_day} to {snapshot.last_day} ({sampled}; "
-        f"{snapshot.scope} entities), {snapshot.parted}, with a gap of {snapshot.gap_days} days before it. They are "
+        f"{snapshot.scope} entities), {snapshot.parted}, with a gap of {gap} before it. They are "
         f"version {snapshot.version} of the training snapshots; sha256 `{snapshot.sha256}`."
     )
 

@@ -29,7 +29,7 @@ def promote(
         EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with.
     """
     settings = settings or get_settings()
-    present, known = tracking.alias_version(use_case, settings, tracking.CHAMPION), current_champion(settings, use_case)
+    known, present = current_champion(settings, use_case), tracking.alias_version(use_case, settings, tracking.CHAMPION)
     found = evidence_of(use_case, settings, version, evidence_sha256)
     if present is not None and int(present.version) == version and known == Champion(version, found["bento"]):
         return version

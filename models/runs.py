@@ -20,7 +20,7 @@ from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
 PARENT, DAG_RUN, PROCESS = "training_run", "dag_run", "process"
-"""Tags: the parent, on all runs beneath it; of a parent, the DAG run or the process that it is of."""
+"""Tags: the parent, on all runs beneath it; the DAG run that a parent is of; the process that a run is of."""
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 _CLEARED = "dag_run.cleared"
 _STARTED = "snapshot.version"
@@ -61,7 +61,7 @@ def end(settings: Settings, run_id: str, status: str) -> None:
     """Ends a parent run, and as killed what is still open beneath it."""
     client = tracking.client(settings)
     experiment = client.get_run(run_id).info.experiment_id
-    for run in _search(settings, experiment, f"tags.{PARENT} = '{run_id}' and attributes.status = '{RUNNING}'"):
+    for run in search(settings, experiment, f"tags.{PARENT} = '{run_id}' and attributes.status = '{RUNNING}'"):
         client.set_terminated(run.info.run_id, KILLED)
     client.set_terminated(run_id, status)
 
@@ -91,7 +91,7 @@ def end_orphans(use_case: UseCase, settings: Settings, dag_run: str | None = Non
     machine nobody here knows; its own machine's next training does.
     """
     gone = []
-    for run in _search(settings, tracking.experiment(use_case, settings), f"attributes.status = '{RUNNING}'"):
+    for run in search(settings, tracking.experiment(use_case, settings), f"attributes.status = '{RUNNING}'"):
         tags = run.data.tags
         is_other = dag_run is not None and tags.get(DAG_RUN) not in {None, dag_run}
         if PARENT not in tags and (is_other or (PROCESS in tags and _is_gone(tags[PROCESS]))):
@@ -107,16 +107,16 @@ def begin_candidate(settings: Settings, parent: str, name: str) -> dict[str, str
     if info.status != RUNNING:  # its DAG run had failed, and this task of it was cleared
         client.update_run(parent, status=RUNNING)
     still = f"tags.{PARENT} = '{parent}' and tags.candidate = '{name}' and attributes.status = '{RUNNING}'"
-    for run in _search(settings, info.experiment_id, still):
+    for run in search(settings, info.experiment_id, still):
         client.set_terminated(run.info.run_id, KILLED)
-    return {"mlflow.parentRunId": parent, PARENT: parent, "candidate": name}
+    return {"mlflow.parentRunId": parent, PARENT: parent, "candidate": name, PROCESS: _this_process()}
 
 
 def candidates_of(settings: Settings, parent: str) -> list[Any]:
     """The runs of the candidates that a parent run has trained to the end, in the order in which they began."""
     experiment = tracking.run(settings, parent).info.experiment_id
     which = f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = '{FINISHED}'"
-    found = [run for run in _search(settings, experiment, which) if "candidate" in run.data.tags]
+    found = [run for run in search(settings, experiment, which) if "candidate" in run.data.tags]
     return sorted(found, key=lambda run: run.info.start_time)
 
 
@@ -135,10 +135,11 @@ def _of_dag_run(use_case: UseCase, settings: Settings, dag_run: str | None) -> l
     if not dag_run:
         return []
     quoted = dag_run.replace("'", "\\'")
-    return _search(settings, tracking.experiment(use_case, settings), f"tags.{DAG_RUN} = '{quoted}'")
+    return search(settings, tracking.experiment(use_case, settings), f"tags.{DAG_RUN} = '{quoted}'")
 
 
-def _search(settings: Settings, experiment: str, which: str) -> list[Any]:
+def search(settings: Settings, experiment: str, which: str) -> list[Any]:
+    """All runs of an experiment that MLflow's filter holds for, newest first."""
     found: list[Any] = []
     token: str | None = None
     while True:

@@ -108,7 +108,7 @@ def latest(url: str, use_case: UseCase, limit: int = 20) -> list[dict[str, Any]]
     part = [*registry.part(use_case, "model").OUTPUTS, *registry.texts(use_case)]
     rows = database.query(
         url,
-        "select entity, day, model_version, outputs, actual from serving.predictions "
+        "select prediction_id::text, entity, day, model_version, outputs, actual from serving.predictions "
         "where use_case = %s and channel = %s order by day desc, entity limit %s",
         (use_case.slug, CHANNEL, limit),
     )

@@ -107,9 +107,10 @@ def _register(
     }
     tracking.client(settings)
     version = int(mlflow.register_model(best["model_uri"], use_case.experiment, tags=tags).version)
-    decided_on = {"version": version, "run_id": run_id, "evaluation_sha256": sha256}
-    reason = f"gate {tags['gate']}: {verdict}"
-    history.move(use_case, settings, tracking.CHALLENGER, version, actor="training", reason=reason, evidence=decided_on)
+    history.move(
+        use_case, settings, tracking.CHALLENGER, version, actor="training", reason=f"gate {tags['gate']}: {verdict}",
+        evidence={"version": version, "run_id": run_id, "evaluation_sha256": sha256},
+    )  # fmt: skip
     return version
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Any, Self
 from uuid import uuid4
@@ -14,7 +14,7 @@ import pandas as pd
 import polars as pl
 
 from models import tracking
-from pipelines import database, extraction, lake, manifest, registry
+from pipelines import database, extraction, lake, manifest, registry, sampling
 from pipelines.errors import ModelError, TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -111,6 +111,8 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
     Raises:
         TooFewRowsError: too few rows, or too few on one side of the cut-off.
     """
+    if sampling.parts(use_case):  # by the cut-off, which the days of all rows decide and not those of the sample
+        extent = replace(extent, cutoff=extent.cutoff or _cutoff_of_all(use_case, settings, extent))
     frame = _usable_rows(use_case, settings, extent, run_id or uuid4().hex)
     if frame.height < LEAST_ROWS:
         raise TooFewRowsError(
@@ -121,7 +123,7 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
     is_one_day = days.n_unique() == 1
     first: Any = days.min()
     cutoff = first if is_one_day else extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
-    columns = manifest.manifest(use_case, frame.columns)
+    columns = manifest.manifest(use_case, database.columns(settings.require_database(), use_case.feature_table))
     notes = {lake.FEATURES_NOTE: json.dumps([column.to_dict() for column in columns])}
     _, version = lake.write_snapshot(settings.lake, use_case, frame, notes)
     snapshot = Snapshot(
@@ -149,13 +151,25 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
 
 
 def _usable_rows(use_case: UseCase, settings: Settings, extent: Extent, run_id: str) -> pl.DataFrame:
-    url = settings.require_database()
-    made = extraction.prepare(url, use_case, run_id, extraction.sampled(use_case, _condition(use_case, extent)))
+    url, where = settings.require_database(), sampling.recent(use_case, _condition(use_case, extent))
+    if sampling.parts(use_case) and extent.cutoff is not None:
+        statement = sampling.parted(url, use_case, where, extent.cutoff)
+    else:
+        statement = extraction.sampled(use_case, where)
+    made = extraction.prepare(url, use_case, run_id, statement)
     frame = database.read_frame(url, f"select * from {made.table}")
     # Not by Postgres, whose order of text depends on its collation: `read` must find the same one
     frame = frame.sort(use_case.day_column, use_case.entity)
     usable = registry.part(use_case, "model").usable(to_pandas(frame))
     return frame.filter(pl.Series(usable.to_numpy()))
+
+
+def _cutoff_of_all(use_case: UseCase, settings: Settings, extent: Extent) -> date | None:
+    """The cut-off by default, from the days of all rows with a label; None where there are none."""
+    where = f"{sampling.recent(use_case, _condition(use_case, extent))} and {use_case.target} is not null"
+    sql = f"select {use_case.day_column} from {use_case.feature_table} where {where}"
+    days = database.read_frame(settings.require_database(), sql).get_column(use_case.day_column)
+    return _default_cutoff(days, use_case, extent.customary_cutoff) if days.len() else None
 
 
 def _condition(use_case: UseCase, extent: Extent) -> str:
@@ -273,5 +287,5 @@ def known_days(use_case: UseCase, frame: pd.DataFrame) -> pd.Series:
 
 def features(use_case: UseCase, frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that a model may see."""
-    hidden = {use_case.entity, use_case.day_column, *use_case.labels, *use_case.notes}
+    hidden = {use_case.entity, use_case.day_column, *use_case.labels, *use_case.notes, sampling.WEIGHT}
     return frame[[name for name in frame.columns if name not in hidden]]

@@ -49,9 +49,9 @@ def metrics(report: Mapping[str, Any]) -> pd.DataFrame:
 def champion(report: Mapping[str, Any]) -> pd.DataFrame:
     """The challenger and the champion on the rows that neither was trained on, and the interval of the difference."""
     versus = report["champion"]
-    if versus is None or not versus["metrics"]:
+    if versus is None or "champion" not in versus:
         return pd.DataFrame()
-    ours, theirs = versus["metrics"]["challenger"], versus["metrics"]["champion"]
+    ours, theirs = versus["challenger"], versus["champion"]
     rows = [
         (name, ours[name], theirs[name], *(versus["differences"].get(name, {}).get(end) for end in ("low", "high")))
         for name in ours
@@ -81,8 +81,6 @@ def segments(use_case: UseCase, report: Mapping[str, Any]) -> pd.DataFrame:
             row |= {
                 "on rows unseen by both": same and same["challenger"],
                 "champion": same and same["champion"],
-                "difference low": same and same["difference"]["low"],
-                "difference high": same and same["difference"]["high"],
             }
         rows.append(row)
     return pd.DataFrame(rows)

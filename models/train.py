@@ -8,25 +8,23 @@ from typing import Any
 
 import pandas as pd
 from joblib import cpu_count
-from threadpoolctl import threadpool_limits
 
-from models import evaluate, provenance, runs, tracking
+from models import evaluate, provenance, runs, search, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
-from pipelines import extraction, registry
+from pipelines import extraction, registry, sampling
 from pipelines.errors import ModelError
 from pipelines.lake_tables import snapshot_path
 from pipelines.ledger import code_version
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 
-SEED = 0
 EXTRACTION_FILE = "extraction.sql"
 """Artifact of a training run: the statement by which its rows were prepared."""
 
 
 def candidate_names(use_case: UseCase) -> list[str]:
     """Names of the models that compete."""
-    return list(registry.part(use_case, "model").candidates(SEED))
+    return list(registry.part(use_case, "model").candidates(use_case.search.seed))
 
 
 def start(
@@ -50,7 +48,7 @@ def start(
     with runs.ended(settings, run_id, finished=False):
         snapshot = take(use_case, settings, extent, run_id)
         tracking.client(settings).log_text(run_id, extraction.statement_of(url, run_id), EXTRACTION_FILE)
-        return _opened(use_case, settings, run_id, snapshot, SEED)
+        return _opened(use_case, settings, run_id, snapshot, use_case.search.seed)
 
 
 def start_again(use_case: UseCase, settings: Settings, run_id: str) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def start_again(use_case: UseCase, settings: Settings, run_id: str) -> dict[str,
         raise ModelError(f"The run {run_id} has no training snapshot, so it cannot be repeated.")
     again = runs.begin(use_case, settings, {"repeats": run_id})
     with runs.ended(settings, again, finished=False):
-        return _opened(use_case, settings, again, Snapshot.from_tags(tags), int(tags.get("seed", SEED)))
+        return _opened(use_case, settings, again, Snapshot.from_tags(tags), int(tags.get("seed", use_case.search.seed)))
 
 
 def _opened(use_case: UseCase, settings: Settings, run_id: str, snapshot: Snapshot, seed: int) -> dict[str, Any]:
@@ -85,10 +83,11 @@ def _tags(snapshot: Snapshot, settings: Settings) -> dict[str, str]:
 def train_candidate(
     use_case: UseCase, training: dict[str, Any], name: str, settings: Settings | None = None
 ) -> dict[str, Any]:
-    """Fits one candidate, measures it on the hold-out and logs both as a child run.
+    """Searches the settings of one candidate, measures the best one on the hold-out and logs both as a child run.
 
     The step `forecast` of its pipeline is told what its `fit` asks for of each row: the day (`days`), the day on which
-    the label was known (`known`), whom it is of (`entities`), so that it can hold out blocks of time or of entities.
+    the label was known (`known`), whom it is of (`entities`), so that it can hold out blocks of time or of entities;
+    and where the rows are a sample, how many each one stands for (`weights`).
 
     Returns:
         `name`, `run_id`, `model_uri` and `score`, which is from rows held out of the training part; higher is better.
@@ -102,7 +101,9 @@ def train_candidate(
     frame = read(use_case, snapshot, settings)
     train, holdout = split(snapshot, use_case, frame)
     tracking.experiment(use_case, settings)
-    model = registry.part(use_case, "model").candidates(training["seed"])[name]
+    module = registry.part(use_case, "model")
+    pipeline = module.candidates(training["seed"])[name]
+    tried = search.drawn(pipeline, registry.space(use_case, name), use_case.search.trials, training["seed"])
     tags = runs.begin_candidate(settings, training["run_id"], name) | _tags(snapshot, settings)
     with mlflow.start_run(run_name=name, tags=tags) as run:
         path = snapshot_path(settings.lake, use_case).url
@@ -111,36 +112,56 @@ def train_candidate(
         name_of = f"{use_case.slug}@{snapshot.version}"
         dataset = from_pandas(train.head(5), source=source, name=name_of, digest=snapshot.sha256[:32])
         mlflow.log_input(dataset, context="training")
-        _log_params(model)
-        started = time.perf_counter()
-        with _threads(use_case):
-            model.fit(features(use_case, train), train[use_case.target], **_told(use_case, model, train))
-        mlflow.log_metric("fit_seconds", time.perf_counter() - started)
-        score = registry.part(use_case, "model").selection_score(model)
-        metrics = evaluate.overall(use_case, holdout, model.predict(features(use_case, holdout)))
-        mlflow.log_metrics(tracking.finite({"selection_score": score, **metrics}))
-        info = _log_model(use_case, model, holdout)
-    return {"name": name, "run_id": run.info.run_id, "model_uri": info.model_uri, "score": score}
+        began = time.perf_counter()
+        inputs, target, told = features(use_case, train), train[use_case.target], _told(use_case, pipeline, train)
+        with search.workers(settings.dask, _share(use_case)):
+            trials = search.search(pipeline, tried, module.selection_score, inputs, target, told)
+        best = search.best(trials)
+        timed = {"fit_seconds": best.seconds, "search_seconds": time.perf_counter() - began}
+        _log_trials(settings, run, name, trials)
+        _log_params(best.model)
+        with search.one_thread():
+            metrics = evaluate.overall(use_case, holdout, best.model.predict(features(use_case, holdout)))
+        mlflow.log_metrics(tracking.finite({"selection_score": best.score, **timed, **metrics}))
+        mlflow.set_tag("trial", best.number)
+        info = _log_model(use_case, best.model, holdout)
+    return {"name": name, "run_id": run.info.run_id, "model_uri": info.model_uri, "score": best.score}
 
 
 def _told(use_case: UseCase, model: Any, train: pd.DataFrame) -> dict[str, pd.Series]:
-    """What the step `forecast` asks to be told of each row: the day, when its label was known, whom it is of."""
+    """What the step `forecast` asks to be told of each row."""
     asked = inspect.signature(model.named_steps["forecast"].fit).parameters
+    known = known_days(use_case, train)
     rows = {
         "days": train[use_case.day_column],
-        "known": known_days(use_case, train),
+        # Blocks are as far apart as the training part and the hold-out are
+        "known": known.clip(lower=pd.to_datetime(train[use_case.day_column]) + pd.Timedelta(days=use_case.gap_days)),
         "entities": train[use_case.entity],
     }
+    if sampling.WEIGHT in train:
+        rows["weights"] = train[sampling.WEIGHT]
     return {f"forecast__{name}": values for name, values in rows.items() if name in asked}
 
 
-def _threads(use_case: UseCase) -> threadpool_limits:
-    """Keeps to this candidate's share of the cores, since the others train beside it.
+def _share(use_case: UseCase) -> int:
+    """This candidate's share of the cores, since the others train beside it."""
+    return max(1, int(cpu_count()) // len(candidate_names(use_case)))
 
-    OpenMP's threads wait for each other at every step of a tree: where they are more than free cores, a fit takes
-    seven times as long as with one.
-    """
-    return threadpool_limits(max(1, cpu_count() // len(candidate_names(use_case))), user_api="openmp")
+
+def _log_trials(settings: Settings, candidate: Any, name: str, trials: list[search.Trial]) -> None:
+    """Each trial as a run beneath the candidate's, where there was a choice, for MLflow's comparison of runs."""
+    if len(trials) == 1:
+        return
+    client = tracking.client(settings)
+    parent = candidate.data.tags[runs.PARENT]
+    for trial in trials:
+        tags = {"mlflow.parentRunId": candidate.info.run_id, runs.PARENT: parent, "trial": str(trial.number)}
+        made = client.create_run(candidate.info.experiment_id, run_name=f"{name} trial {trial.number}", tags=tags)
+        for key, value in trial.params.items():
+            client.log_param(made.info.run_id, key, value)
+        for metric, found in tracking.finite({"selection_score": trial.score, "fit_seconds": trial.seconds}).items():
+            client.log_metric(made.info.run_id, metric, found)
+        client.set_terminated(made.info.run_id)
 
 
 def _log_params(model: Any) -> None:

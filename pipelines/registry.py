@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.spec import Dataset, UseCase
@@ -55,6 +57,12 @@ def part(use_case: UseCase, name: str) -> ModuleType:
 def texts(use_case: UseCase) -> tuple[str, ...]:
     """Names of the columns of a model's answer that are text, if there are any beside its `OUTPUTS`: its `TEXTS`."""
     return tuple(getattr(part(use_case, "model"), "TEXTS", ()))
+
+
+def space(use_case: UseCase, candidate: str) -> Mapping[str, Sequence[Any]]:
+    """The values to try of a candidate's parameters, by their names, if its module has any: of its `SPACES`."""
+    found: Mapping[str, Sequence[Any]] = getattr(part(use_case, "model"), "SPACES", {}).get(candidate, {})
+    return found
 
 
 def get_dataset(use_case: UseCase, name: str) -> Dataset:

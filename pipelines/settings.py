@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     """Endpoint, region and keys of the object store that upstreams are in, where it is one; as `lake_options`."""
     api_keys: dict[str, SecretStr] = {}
     """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
+    dask: str | None = Field(None, pattern=r"^(local|(tcp|tls|wss?)://.+)$")
+    """Where candidates are searched: a Dask scheduler such as tcp://10.0.0.1:8786, or `local` for one of their own."""
     mlflow_url: str = "http://127.0.0.1:5000"
     # Not as JSON, which would hide the addresses that the local stack gives to the other use cases
     serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}
@@ -89,6 +91,8 @@ class Settings(BaseSettings):
     """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
     reviewers: str = ""
     """Who may approve a model in Airflow: names of its users, with commas between; without, whoever may run it."""
+    openlineage: str = ""
+    """Where OpenLineage events of the DAGs' tasks go: a server's URL, or a file in the home folder."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""

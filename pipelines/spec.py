@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.judging import Approval, Gate, Intervals, Search, Segmentation
+
+__all__ = [
+    "Approval", "Calendar", "Coercion", "Column", "ColumnType", "Dataset", "Gate", "Intervals", "Retention", "Search",
+    "Segmentation", "Source", "UseCase",
+]  # fmt: skip
+
 ColumnType = Literal["string", "int", "float", "bool", "date", "timestamp"]
 Coercion = Literal["text", "integral"]
 
@@ -114,59 +121,6 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """What a challenger must show before it may become champion, on the hold-out's `metric`.
-
-    `must_beat` names the baseline to be beaten; `may_lose` is how much worse than the champion it may be over all, and
-    `segment_may_lose` in any one segment, beyond what chance explains.
-    """
-
-    metric: str
-    must_beat: str
-    higher_is_better: bool = True
-    may_lose: float = 0.0
-    segment_may_lose: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segmentation:
-    """A way to tell rows apart by a column of the feature table, so that nobody pays for the mean of all.
-
-    Each value is a segment; of a number, each band between `edges`, in the column's unit. `labels` name the bands, one
-    more than there are edges.
-    """
-
-    name: str
-    column: str
-    edges: tuple[float, ...] = ()
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intervals:
-    """How the intervals of metrics are drawn: by blocks of so many days, or by entity, where rows hang together."""
-
-    by: Literal["day", "entity"] = "day"
-    block_days: int = 7
-    draws: int = 100
-    level: float = 0.9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """Who says that a version which passed the gate becomes champion.
-
-    Without a person goes a first model (`first_by_itself`), and one that is better than the champion by `clear_win` or
-    more in the gate's metric, on the same rows. All others wait `timeout_hours` for a person; then `default` counts.
-    """
-
-    first_by_itself: bool = True
-    clear_win: float | None = None
-    timeout_hours: int = 72
-    default: Literal["approve", "reject"] = "reject"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UseCase:
     """A data set, the model on it and the promises about both. All other names derive from `slug`.
 
@@ -190,9 +144,13 @@ class UseCase:
     published up to `late_days` after it; each run scores so many days again. Where all rows are of one day, and none is
     before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
 
-    Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`.
     Metrics are told apart by `measured_by`, by default the entity; `segments` are held against the gate one by one.
     `limits` are sentences for the model card: what the model is not for, and where it is known to be weak.
+    Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`; with
+    `sample_days`, only rows of so many last days. Of the rows to train on it keeps each one where the truth value
+    `sample_keeps` holds, however rare, and draws among the others; or it makes one row of those of a day that agree in
+    the columns `sample_means`, with the mean of each number. A row then has a weight, how many it stands for, by which
+    the models calibrate what they say. The hold-out stays as it is, but for its size.
     """
 
     slug: str
@@ -235,6 +193,10 @@ class UseCase:
     watches_volume: bool = False
     sample_rows: int | None = None
     sample_seed: int = 0
+    sample_days: int | None = None
+    sample_keeps: str | None = None
+    sample_means: tuple[str, ...] = ()
+    search: Search = Search()
     measured_by: str | None = None
     segments: tuple[Segmentation, ...] = ()
     intervals: Intervals = Intervals()

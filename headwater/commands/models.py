@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
     shown = typer.Typer(no_args_is_help=True, help="Registered models.")
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
-    versions.register(shown)
     register_probe(shown)
+    versions.register(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
@@ -145,8 +145,8 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
     by = use_case.measured_by or use_case.entity
     out.print(table(f"{metric} by {by}{of_all}", (by, *sides, "rows"), sorted(most)))
-    out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
-              + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
+    for clause in report["verdict"]["clauses"]:
+        out.print(f"Gate, {clause['name']}: {'passed' if clause['passed'] else 'refused'}: {clause['said']}")
 
 
 Entity = Annotated[str | None, typer.Option("--entity", metavar="NAME", help="What to predict for.")]

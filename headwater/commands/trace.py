@@ -83,6 +83,8 @@ def drawn(found: dict[str, Any]) -> Tree:
     training = _branch(
         model, "training", found["training"], ("run_id", "name", "started_at", "dag_run", "commit", "leakage", "link")
     )
+    for path in found["training"].get("compiled_sql", ()):
+        training.add(f"compiled dbt model {escape(path)}")
     _branch(training, "snapshot", found["snapshot"], ("table", "version", "sha256", "rows", "first_day", "last_day"))
     features = _branch(tree, "features", found["features"], ("table", "at", "window", "commit", "dbt_project"))
     for name in found["features"].get("dbt_models", ()):

@@ -9,7 +9,7 @@ import pytest
 from conformance.cases import each_case
 from sklearn.base import clone
 
-from pipelines import registry
+from pipelines import registry, sampling
 from pipelines.landing import Recording
 from pipelines.spec import UseCase
 
@@ -50,3 +50,31 @@ def test_candidates_are_several_pipelines_that_can_be_kept_and_made_again(case: 
         assert repr(clone(pipeline)) == repr(again[name]), name
         # Without the day of each row, when its label was known, or whom it is of, it can hold nothing out
         assert {"days", "known", "entities"} & set(inspect.signature(pipeline[-1].fit).parameters), name
+
+
+@each_case
+def test_what_is_searched_are_parameters_of_candidates_with_several_values(case: UseCase) -> None:
+    module = registry.part(case, "model")
+    made = module.candidates(0)
+    assert set(getattr(module, "SPACES", {})) <= set(made)
+    for name, pipeline in made.items():
+        space = registry.space(case, name)
+        assert set(space) <= set(pipeline.get_params()), name
+        for parameter, values in space.items():
+            assert len(set(values)) == len(values) >= 2, parameter
+            clone(pipeline).set_params(**{parameter: values[0]})
+
+
+@each_case
+def test_no_candidate_predicts_with_threads_of_its_own(case: UseCase) -> None:
+    """Their sums have no order, so that the same row would get another forecast in its last digits each time."""
+    for name, pipeline in registry.part(case, "model").candidates(0).items():
+        asked = {key: value for key, value in pipeline.get_params().items() if key.endswith("n_jobs")}
+        assert set(asked.values()) <= {None, 1}, (name, asked)
+
+
+@each_case
+def test_where_a_sample_has_weights_every_candidate_asks_for_them(case: UseCase) -> None:
+    if sampling.parts(case):
+        for name, pipeline in registry.part(case, "model").candidates(0).items():
+            assert "weights" in inspect.signature(pipeline[-1].fit).parameters, name

@@ -96,6 +96,16 @@ def test_every_dag_has_an_owner_tags_no_catch_up_and_a_page_for_who_is_on_call(b
         assert "**When it fails**" in dag.doc_md, dag_id
 
 
+def test_a_training_ends_its_run_in_mlflow_whichever_way_it_ends_and_mails_as_the_others_do(
+    bag: Any, defaults: Any
+) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("train")]
+        assert dag.on_success_callback.__name__ == "end_finished"
+        failed = dag.on_failure_callback
+        assert [callback.__name__ for callback in failed] == ["end_failed", defaults.mail_failure.__name__]
+
+
 @pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback"])
 def test_the_page_of_a_dag_names_each_of_its_tasks(bag: Any, shape: str) -> None:
     for case in use_cases().values():

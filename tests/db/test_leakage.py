@@ -15,7 +15,7 @@ from db.equities_market import ACTIONS, DAYS, EQUITIES, PRICES
 from db.helpers import FLOOD, NOON, make_settings, planted, received, values
 from db.test_features import CUT, fill, raw_rows
 
-from pipelines import leakage, perturbation, raw
+from pipelines import database, leakage, perturbation, raw
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -41,6 +41,8 @@ def test_no_feature_of_flood_knows_what_comes_after_its_day(flood: Settings) -> 
     assert found.rows > 1000
     assert min(found.perturbed.values()) > 0
     assert str(found).startswith(f"no feature of {found.rows} rows before {CUT} moved when ")
+    (row,) = database.query(flood.require_database(), "select * from ops.ledger where step = 'probe'")
+    assert (row["state"], row["received"], row["detail"]["passed"]) == ("loaded", found.rows, True)
     assert not set(values(flood.require_database(), SCHEMAS)) - {"raw_flood"}, "what was built aside is gone"
 
 

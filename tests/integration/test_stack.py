@@ -35,14 +35,15 @@ from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
 from headwater.stack.postgres import Cluster, temporary_cluster
 from headwater.stack.processes import State, marked
-from models import champion, history, tracking
+from models import champion, history, runs, tracking
 from models.serving import client
 from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
 from pipelines.pools import DEFAULT, WAREHOUSE
 from pipelines.pools import pools as declared
-from pipelines.registry import use_cases
-from pipelines.settings import PROJECT, get_settings
+from pipelines.registry import get_use_case, use_cases
+from pipelines.settings import PROJECT, Settings, get_settings
+from pipelines.spec import UseCase
 from pipelines.window import Window
 
 # Those that need nothing but installed packages; the sandbox has tests of its own.
@@ -95,6 +96,20 @@ def _ask(url: str, question: str) -> object:
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(question)
         return cursor.fetchone()[0]
+
+
+def _doomed_dags(folder: Path) -> None:
+    """The DAG `flood__doomed`: flood's training with one candidate, without the tries that a test would wait for."""
+    training, defaults = ((PROJECT / "dags" / name).read_text() for name in ("train.py", "dag_defaults.py"))
+    for text, other in (('dag_options(use_case, "train"', 'dag_options(use_case, "doomed"'),
+                        ("return train.candidate_names(get_use_case(slug))", 'return ["boosting"]'),
+                        ("in use_cases().values():", 'in [get_use_case("flood")]:')):  # fmt: skip
+        assert text in training
+        training = training.replace(text, other)
+    assert '"retries": 4' in defaults
+    (folder / "dag_defaults.py").write_text(defaults.replace('"retries": 4', '"retries": 0'))
+    (folder / "approval.py").write_text((PROJECT / "dags" / "approval.py").read_text())
+    (folder / "doomed.py").write_text(training)
 
 
 @pytest.fixture
@@ -205,6 +220,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
     (folder / "dags" / "probe.py").write_text(PROBE)
+    _doomed_dags(folder / "dags")
     (folder / "dags" / "broken.py").write_text(BROKEN)
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
@@ -218,6 +234,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
             patch.setenv(name, value)
         lines: list[str] = []
         yield Stack(home, control.up(lines.append, services=SERVICES), lines)
+
+
+@pytest.fixture(scope="module")
+def history_of_rivers(stack: Stack) -> Stack:
+    """The stack, with features of three rivers to train on."""
+    rivers.load(get_settings().require_database(), days=450)
+    return stack
 
 
 def _running(pids: set[int]) -> set[int]:
@@ -333,10 +356,26 @@ def test_a_daily_run_overtakes_a_backfill_and_no_pool_gives_more_than_it_has(sta
 
 
 @pytest.mark.slow
-def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(stack: Stack, tmp_path: Path) -> None:
+def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack, mail_sink: SimpleNamespace) -> None:
+    with Airflow() as airflow:
+        airflow.wait_for_dags({BROKEN_DAG})
+        airflow.unpause(BROKEN_DAG)
+        run_id = airflow.trigger(BROKEN_DAG)
+        deadline = time.monotonic() + 120
+        while not mail_sink.mails:
+            assert time.monotonic() < deadline, airflow.dag_run(BROKEN_DAG, run_id)
+            time.sleep(0.2)
+        (task,) = airflow.task_instances(BROKEN_DAG, run_id)
+    assert (task["state"], task["try_number"]) == ("failed", 2)
+    (mail,) = mail_sink.mails
+    assert mail["subject"] == f"Headwater: {BROKEN_DAG} has failed"
+    assert run_id in mail.get_body(("html",)).get_content()
+
+
+@pytest.mark.slow
+def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of_rivers: Stack, tmp_path: Path) -> None:
     require_browser()
-    settings, flood = get_settings(), use_cases()["flood"]
-    rivers.load(settings.require_database(), days=450)
+    settings, flood, stack = get_settings(), get_use_case("flood"), history_of_rivers
     train = flood.dag_id("train")
     with Airflow() as airflow:
         airflow.wait_for_dags({train})
@@ -397,20 +436,37 @@ def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state:
 
 
 @pytest.mark.slow
-def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack, mail_sink: SimpleNamespace) -> None:
+def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none_open(history_of_rivers: Stack) -> None:
+    flood, settings = get_use_case("flood"), get_settings()
     with Airflow() as airflow:
-        airflow.wait_for_dags({BROKEN_DAG})
-        airflow.unpause(BROKEN_DAG)
-        run_id = airflow.trigger(BROKEN_DAG)
-        deadline = time.monotonic() + 120
-        while not mail_sink.mails:
-            assert time.monotonic() < deadline, airflow.dag_run(BROKEN_DAG, run_id)
-            time.sleep(0.2)
-        (task,) = airflow.task_instances(BROKEN_DAG, run_id)
-    assert (task["state"], task["try_number"]) == ("failed", 2)
-    (mail,) = mail_sink.mails
-    assert mail["subject"] == f"Headwater: {BROKEN_DAG} has failed"
-    assert run_id in mail.get_body(("html",)).get_content()
+        airflow.wait_for_dags({"flood__doomed"})
+        airflow.unpause("flood__doomed")
+        run = airflow.trigger("flood__doomed")
+        parent, pid = _candidate(flood, settings, run)
+        os.kill(pid, signal.SIGKILL)
+        while airflow.dag_run("flood__doomed", run)["state"] not in {"success", "failed"}:
+            time.sleep(0.5)
+        states = {task["task_id"]: task["state"] for task in airflow.task_instances("flood__doomed", run)}
+        assert airflow.dag_run("flood__doomed", run)["state"] == "failed", states
+    deadline = time.monotonic() + 120  # until the DAG processor has called the DAG's callback
+    while (status := tracking.run(settings, parent).info.status) == runs.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert status == runs.FAILED
+    beneath = runs.search(settings, tracking.experiment(flood, settings), f"tags.{runs.PARENT} = '{parent}'")
+    assert {run.info.status for run in beneath} <= {runs.FINISHED, runs.KILLED}
+    assert runs.KILLED in {run.info.status for run in beneath if run.info.run_name == "boosting"}
+
+
+def _candidate(flood: UseCase, settings: Settings, dag_run: str) -> tuple[str, int]:
+    """The parent run of a DAG run, and the process in which its candidate `boosting` is being fitted."""
+    experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 240
+    while not (found := runs.search(settings, experiment, "attributes.run_name = 'boosting'")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    tags = found[0].data.tags
+    assert tracking.run(settings, tags[runs.PARENT]).data.tags[runs.DAG_RUN] == dag_run
+    assert found[0].info.status == runs.RUNNING
+    return tags[runs.PARENT], int(tags[runs.PROCESS].split(" ")[1])
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns
+from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns_of_features
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
@@ -194,7 +194,7 @@ def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
         assert run.data.tags["snapshot.sha256"].startswith(given.dataset.digest)
     signature = get_model_info(first["model_uri"]).signature
     hidden = {"site_id", "day", *USE_CASE.labels, *USE_CASE.notes}
-    assert set(signature.inputs.input_names()) == set(columns()) - hidden
+    assert set(signature.inputs.input_names()) == set(columns_of_features()) - hidden
     assert signature.outputs.input_names() == list(OUTPUTS)
 
 
@@ -220,7 +220,7 @@ def test_the_same_rows_give_the_same_snapshot_and_the_same_metrics(
         assert after.data.metrics[name] == pytest.approx(before.data.metrics[name], rel=1e-12), name
 
 
-def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
+def test_a_worse_challenger_is_refused_by_every_clause_and_the_champion_stays(
     first: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant = Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(DummyRegressor()))])
@@ -231,6 +231,7 @@ def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
     assert [(clause["name"], clause["passed"]) for clause in verdict["clauses"]] == [
         ("baseline", False),
         ("champion", False),
+        ("segments", False),
         ("leakage", True),
     ]
     assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1

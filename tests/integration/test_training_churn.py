@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +22,13 @@ from models.snapshot import EVERYTHING, Snapshot
 from pipelines import database, registry
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings
+from pipelines.spec import Search
 from pipelines.window import Window
 
 pytestmark = pytest.mark.slow
 
 CHURN = get_use_case("churn")
+QUICK = replace(CHURN, search=Search(trials=1))
 MODEL = registry.part(CHURN, "model")
 DAY = date(2017, 9, 30)
 POSTGRES = {"f": "double precision", "i": "bigint", "b": "boolean", "O": "date"}
@@ -53,11 +56,9 @@ def settings(
 
 def _train(settings: Settings) -> dict[str, Any]:
     two = {name: found for name, found in MODEL.candidates(0).items() if name in {"logistic", "boosting"}}
-    for found in two.values():
-        found.set_params(forecast__tries=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MODEL, "candidates", lambda seed=0: two)
-        return flow.train_and_promote(CHURN, settings, EVERYTHING, actor="a tester")
+        return flow.train_and_promote(QUICK, settings, EVERYTHING, actor="a tester")
 
 
 @pytest.fixture(scope="module")

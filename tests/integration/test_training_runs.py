@@ -62,7 +62,7 @@ def _status(settings: Settings, run_id: str) -> str:
 
 def _open(settings: Settings, which: str) -> list[Any]:
     experiment = tracking.experiment(FLOOD, settings)
-    return runs._search(settings, experiment, f"{which} and attributes.status = 'RUNNING'")
+    return runs.search(settings, experiment, f"{which} and attributes.status = 'RUNNING'")
 
 
 # How a training ended
@@ -112,7 +112,7 @@ def test_a_training_of_the_command_line_ends_its_run_as_it_ends(
 
     refused = {"version": 1, "name": "ridge", "verdict": "worse", "passed": False}
     monkeypatch.setattr(train, "train_candidate", stopped)
-    monkeypatch.setattr(flow.selection, "select", lambda *_: refused)
+    monkeypatch.setattr(flow.selection, "select", lambda *_, **__: refused)
     if error is None:
         flow.train_and_promote(FLOOD, settings, AT_CUTOFF)
     else:
@@ -179,6 +179,25 @@ def test_the_next_dag_run_ends_what_one_before_it_left_open_and_a_command_line_d
     runs.end_dag_run(FLOOD, settings, "next", succeeded=True)
 
 
+# The search
+
+
+def test_each_trial_is_a_run_beneath_its_candidate_which_has_what_the_best_one_had(
+    trained: dict[str, Any], settings: Settings
+) -> None:
+    ridge, trees = runs.candidates_of(settings, trained["run_id"])
+    experiment = ridge.info.experiment_id
+    trials = runs.search(settings, experiment, f"tags.`mlflow.parentRunId` = '{ridge.info.run_id}'")
+    alpha = "forecast__regressor__regressor__ridge__alpha"
+    assert {run.data.params[alpha] for run in trials} == {"1.0", "10.0", "100.0"}
+    assert {run.info.status for run in trials} == {runs.FINISHED}
+    best = max(trials, key=lambda run: run.data.metrics["selection_score"])
+    assert ridge.data.metrics["selection_score"] == best.data.metrics["selection_score"]
+    assert ridge.data.params[alpha] == best.data.params[alpha]
+    assert ridge.data.tags["trial"] == best.data.tags["trial"]
+    assert runs.search(settings, experiment, f"tags.`mlflow.parentRunId` = '{trees.info.run_id}'") == []
+
+
 # A run repeated
 
 
@@ -200,6 +219,7 @@ def test_a_model_that_is_not_the_same_any_more_is_found_and_ends_the_command_wit
 ) -> None:
     constant = Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(DummyRegressor()))])
     monkeypatch.setattr(registry.part(FLOOD, "model"), "candidates", lambda seed=0: {"ridge": constant})
+    monkeypatch.setattr(registry.part(FLOOD, "model"), "SPACES", {})
     monkeypatch.setattr(command, "get_settings", lambda: settings)
     (ridge,) = (run for run in runs.candidates_of(settings, trained["run_id"]) if run.info.run_name == "ridge")
     asked = ["train", "flood", "--from-run", ridge.info.run_id, "--json"]

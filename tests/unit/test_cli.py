@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
-             "models history", "models compare", "models approve", "models reject", "models rollback",
-             "models probe", "lineage", "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild",
-             "recompute", "lake compact", "lake check", "lake retain",
+             "lineage", "models probe", "models history", "models compare", "models approve", "models reject",
+             "models rollback",
+             "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
+             "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve", "new", "slurm train"}

@@ -1,4 +1,4 @@
-"""A classifier of customers who leave: tuned, calibrated, with a decision by cost and reasons for each answer."""
+"""A classifier of customers who leave: calibrated, with a decision by cost and reasons for each answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import ParameterSampler
 
 from pipelines.folds import stratified
 from pipelines.use_cases.churn.encoder import groups, said
@@ -29,58 +28,54 @@ BREAK_EVEN = OFFER_USD / (PERSUADED_SHARE * LOST_USD)
 
 
 class ChurnForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier whose settings and calibration come from folds of customers that it was not fitted on.
+    """A classifier whose score and calibration come from folds of customers that it was not fitted on.
 
     Args:
         classifier: unfitted, with `predict_proba`.
-        space: the values to try, by name of the classifier's parameter.
-        tries: how many of their combinations are tried, drawn with the seed.
-        seed: of the folds, the tries and the sample.
+        seed: of the folds and the sample.
     """
 
-    def __init__(self, classifier: Any, space: dict[str, list[Any]], tries: int = 8, seed: int = 0) -> None:
+    def __init__(self, classifier: Any, seed: int = 0) -> None:
         self.classifier = classifier
-        self.space = space
-        self.tries = tries
         self.seed = seed
 
-    def fit(self, features: pd.DataFrame, target: pd.Series, entities: pd.Series) -> Self:
-        """Tunes by cross-validation, fits on all rows (or a sample of those who stay), and calibrates.
+    def fit(
+        self, features: pd.DataFrame, target: pd.Series, entities: pd.Series, weights: pd.Series | None = None
+    ) -> Self:
+        """Fits on all rows (or a sample of those who stay), after folds held out in turn, by which it calibrates.
 
         Args:
             features: n encoded rows.
             target: whether the customer left.
             entities: the customer of each row.
+            weights: how many rows each one stands for, where they are a sample; what is said holds for all of those.
 
         Raises:
             TooFewRowsError: too few customers left, or stayed.
         """
         is_churn = np.asarray(target, dtype=bool)
-        folds = list(stratified(is_churn, entities, FOLDS, self.seed))
-        drawn = list(ParameterSampler(self.space, self.tries, random_state=self.seed))
-        tried = [(self._held_out(params, features, is_churn, folds), params) for params in drawn]
-        scores = [float(roc_auc_score(is_churn, unseen)) for unseen, _ in tried]
-        unseen, self.params_ = tried[int(np.argmax(scores))]
-        self.held_out_auc_ = max(scores)
-        self.slope_, self.offset_ = _calibrated(is_churn, unseen)
+        weight = np.ones(len(is_churn)) if weights is None else weights.to_numpy(dtype="float64")
+        unseen = self._held_out(features, is_churn, weight, entities)
+        self.held_out_auc_ = float(roc_auc_score(is_churn, unseen, sample_weight=weight))
+        self.slope_, self.offset_ = _calibrated(is_churn, unseen, weight)
         self.threshold_ = BREAK_EVEN
-        self.classifier_, self.shift_ = self._fitted(self.params_, features, is_churn)
+        self.classifier_, self.shift_ = self._fitted(features, is_churn, weight)
         self.typical_ = _typical(features)
         return self
 
-    def _held_out(self, params: dict[str, Any], features: pd.DataFrame, is_churn: Bools, folds: Any) -> Array:
+    def _held_out(self, features: pd.DataFrame, is_churn: Bools, weight: Array, entities: pd.Series) -> Array:
         """The log-odds of each row by a classifier that has not seen its customer."""
         unseen = np.empty(len(is_churn))
-        for fitted, held in folds:
-            classifier, shift = self._fitted(params, features.iloc[fitted], is_churn[fitted])
+        for fitted, held in stratified(is_churn, entities, FOLDS, self.seed):
+            classifier, shift = self._fitted(features.iloc[fitted], is_churn[fitted], weight[fitted])
             unseen[held] = _log_odds(classifier, features.iloc[held]) + shift
         return unseen
 
-    def _fitted(self, params: dict[str, Any], features: pd.DataFrame, is_churn: Bools) -> tuple[Any, float]:
+    def _fitted(self, features: pd.DataFrame, is_churn: Bools, weight: Array) -> tuple[Any, float]:
         """A classifier, and what is added to its log-odds since it saw a larger share leave than do."""
         rows = _sampled(is_churn, np.random.default_rng(self.seed))
-        classifier = clone(self.classifier).set_params(**params).fit(features.iloc[rows], is_churn[rows])
-        return classifier, _odds_of(is_churn) - _odds_of(is_churn[rows])
+        classifier = clone(self.classifier).fit(features.iloc[rows], is_churn[rows])
+        return classifier, _odds_of(is_churn, weight) - _odds_of(is_churn[rows], np.ones(len(rows)))
 
     def _score(self, features: pd.DataFrame) -> Array:
         """Calibrated log-odds."""
@@ -131,8 +126,8 @@ def _log_odds(classifier: Any, features: pd.DataFrame) -> Array:
     return odds
 
 
-def _odds_of(is_churn: Bools) -> float:
-    left = is_churn.mean()
+def _odds_of(is_churn: Bools, weight: Array) -> float:
+    left = np.average(is_churn, weights=weight)
     return float(np.log(left / (1 - left)))
 
 
@@ -145,12 +140,12 @@ def _sampled(is_churn: Bools, random: np.random.Generator) -> NDArray[np.intp]:
     return np.sort(np.concatenate([left, stayed]))
 
 
-def _calibrated(is_churn: Bools, score: Array) -> tuple[float, float]:
+def _calibrated(is_churn: Bools, score: Array, weight: Array) -> tuple[float, float]:
     """Slope and offset of the log-odds of leaving in those that were said (Platt 1999); the slope never falls."""
-    line = LogisticRegression(C=1e6).fit(score[:, None], is_churn)
+    line = LogisticRegression(C=1e6).fit(score[:, None], is_churn, sample_weight=weight)
     if line.coef_[0, 0] > 0:
         return float(line.coef_[0, 0]), float(line.intercept_[0])
-    return 0.0, _odds_of(is_churn)
+    return 0.0, _odds_of(is_churn, weight)
 
 
 def _typical(features: pd.DataFrame) -> Array:

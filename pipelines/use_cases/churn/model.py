@@ -20,6 +20,7 @@ from pipelines.use_cases.churn.metrics import all_metrics
 
 __all__ = [
     "OUTPUTS",
+    "SPACES",
     "TEXTS",
     "baselines",
     "candidates",
@@ -40,29 +41,25 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
         # What is missing becomes the mean, which after scaling is 0
         StandardScaler(),
         SimpleImputer(strategy="constant", fill_value=0.0),
-        LogisticRegression(max_iter=500),
+        LogisticRegression(C=0.1, max_iter=500),
     )
-    boosting = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    boosting = HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=80,
+        max_leaf_nodes=6,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        max_features=0.6,
+        early_stopping=False,
+        random_state=seed,
+    )
     blend = VotingClassifier([("logistic", logistic), ("boosting", boosting)], voting="soft")
-    spaces = {
-        "logistic": (logistic, {"logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}, 6),
-        "boosting": (boosting, _BOOSTING, 8),
-        "blend": (
-            blend,
-            {"logistic__logisticregression__C": [0.01, 0.1, 1.0]}
-            | {f"boosting__{name}": values for name, values in _BOOSTING.items()},
-            8,
-        ),
-    }
+    classifiers = {"logistic": logistic, "boosting": boosting, "blend": blend}
     return {
         name: Pipeline(
-            [
-                ("encode", Encoder()),
-                ("fill", EmptyFiller()),
-                ("forecast", ChurnForecaster(classifier, space, tries, seed)),
-            ]
+            [("encode", Encoder()), ("fill", EmptyFiller()), ("forecast", ChurnForecaster(classifier, seed))]
         )
-        for name, (classifier, space, tries) in spaces.items()
+        for name, classifier in classifiers.items()
     }
 
 
@@ -74,6 +71,14 @@ _BOOSTING: dict[str, list[Any]] = {
     "l2_regularization": [1.0, 10.0],
     "max_features": [0.3, 0.6],
 }
+_OF = "forecast__classifier__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "logistic": {f"{_OF}logisticregression__C": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]},
+    "boosting": {f"{_OF}{name}": values for name, values in _BOOSTING.items()},
+    "blend": {f"{_OF}logistic__logisticregression__C": [0.01, 0.1, 1.0]}
+    | {f"{_OF}boosting__{name}": values for name, values in _BOOSTING.items()},
+}
+"""The values to try of each candidate's parameters."""
 
 
 def selection_score(fitted: Pipeline) -> float:

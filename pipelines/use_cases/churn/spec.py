@@ -1,6 +1,6 @@
 """Customer churn: whether a customer of a telephone company leaves within the next month, from its CRM's database."""
 
-from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Segmentation, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Search, Segmentation, Source, UseCase
 
 OFFER_USD = 30.0
 """What it costs to make a customer an offer to stay."""
@@ -176,6 +176,11 @@ USE_CASE = UseCase(
     memory_days=124,
     carries_state=True,
     holdout_days=180,
+    # Few leave: of a large company's customers, all of those and as many others as fit
+    sample_rows=200_000,
+    sample_keeps="is_churn_next_month",
+    # A fit takes a second
+    search=Search(trials=8),
     drift_days=31,
     is_seasonal=False,
     drift_by_entity=False,

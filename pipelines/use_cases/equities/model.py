@@ -199,6 +199,19 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
     }
 
 
+_LOGISTIC = "forecast__classifier__pipeline__logisticregression__"
+_BOOSTING = "forecast__classifier__histgradientboostingclassifier__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "logistic": {f"{_LOGISTIC}C": [0.001, 0.01, 0.1]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.05],
+        f"{_BOOSTING}max_leaf_nodes": [7, 15],
+        f"{_BOOSTING}l2_regularization": [1.0, 10.0, 100.0],
+    },
+}
+"""The values to try of the candidates' parameters; trees and blend take long, and gain little by other ones."""
+
+
 def selection_score(fitted: Pipeline) -> float:
     """ROC AUC within days of a fitted candidate, on the blocks of days that were held out of its training part."""
     return float(fitted.named_steps["forecast"].held_out_auc_)

@@ -139,6 +139,19 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
     }
 
 
+_RIDGE = "forecast__regressor__regressor__ridge__"
+_BOOSTING = "forecast__regressor__regressor__histgradientboostingregressor__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "ridge": {f"{_RIDGE}alpha": [1.0, 10.0, 100.0]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.05, 0.1],
+        f"{_BOOSTING}max_leaf_nodes": [7, 15, 31],
+        f"{_BOOSTING}l2_regularization": [0.1, 1.0, 10.0],
+    },
+}
+"""The values to try of the candidates' parameters. Trees and blend take long, and gain little by other ones."""
+
+
 def _of_root(regressor: Any) -> TransformedTargetRegressor:
     """Fits the square root of the target: floods are rare and large, and would else drown all other days."""
     return TransformedTargetRegressor(regressor, func=_root, inverse_func=_square, check_inverse=False)

@@ -183,6 +183,18 @@ def candidates(seed: int = 0) -> dict[str, Pipeline]:
     }
 
 
+_BOOSTING = "forecast__regressor__histgradientboostingregressor__"
+SPACES: dict[str, dict[str, list[Any]]] = {
+    "ridge": {"forecast__regressor__ridge__alpha": [1.0, 10.0, 100.0]},
+    "boosting": {
+        f"{_BOOSTING}learning_rate": [0.03, 0.06, 0.12],
+        f"{_BOOSTING}max_leaf_nodes": [15, 31, 63],
+        f"{_BOOSTING}min_samples_leaf": [30, 100],
+    },
+}
+"""The values to try of the candidates' parameters; the blend is of those that are declared."""
+
+
 def selection_score(fitted: Pipeline) -> float:
     """RMSE in USD, below zero so that higher is better, on the blocks of days held out of the training part."""
     return -float(fitted.named_steps["forecast"].held_out_rmse_)

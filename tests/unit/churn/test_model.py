@@ -23,7 +23,7 @@ INPUTS = FRAME.drop(columns=["customer_id", model.TARGET])
 def fitted(name: str, rows: int = 1200) -> model.Pipeline:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = model.candidates(0)[name].set_params(forecast__tries=2)
+        found = model.candidates(0)[name]
         part = INPUTS[:rows], FRAME[model.TARGET][:rows]
         return found.fit(*part, forecast__entities=FRAME["customer_id"][:rows])
 
@@ -46,12 +46,25 @@ def test_the_share_that_leaves_survives_the_sampling_of_those_who_stay() -> None
     rare = pd.concat([FRAME[FRAME[model.TARGET]][:60], FRAME[~FRAME[model.TARGET]]])
     share = rare[model.TARGET].mean()
     assert share < 0.08
-    made = model.candidates(0)["logistic"].set_params(forecast__tries=2)
+    made = model.candidates(0)["logistic"]
     made.fit(rare.drop(columns=["customer_id", model.TARGET]), rare[model.TARGET],
              forecast__entities=rare["customer_id"])  # fmt: skip
     said = made.predict(rare.drop(columns=["customer_id", model.TARGET]))["churn_probability"]
     assert said.mean() == pytest.approx(share, rel=0.15)
     assert calibration_error(rare[model.TARGET].to_numpy(), said.to_numpy()) < 0.03
+
+
+def test_the_share_that_leaves_survives_a_sample_that_kept_all_who_left() -> None:
+    rare = pd.concat([FRAME[FRAME[model.TARGET]], FRAME[~FRAME[model.TARGET]][:300]])
+    weights = pd.Series(np.where(rare[model.TARGET], 1.0, 20.0), rare.index)
+    share = np.average(rare[model.TARGET], weights=weights)
+    assert share < 0.1 < rare[model.TARGET].mean()
+    inputs, told = rare.drop(columns=["customer_id", model.TARGET]), {"forecast__entities": rare["customer_id"]}
+    made = model.candidates(0)["logistic"].fit(inputs, rare[model.TARGET], **told, forecast__weights=weights)
+    said = made.predict(inputs)["churn_probability"]
+    assert np.average(said, weights=weights) == pytest.approx(share, rel=0.1)
+    plain = model.candidates(0)["logistic"].fit(inputs, rare[model.TARGET], **told).predict(inputs)
+    assert plain["churn_probability"].mean() > 3 * np.average(said, weights=weights)
 
 
 def test_an_offer_is_made_from_the_probability_at_which_it_pays() -> None:
