@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -418,3 +420,23 @@ def test_parsing_all_files_is_quick_imports_nothing_heavy_and_asks_nobody(
     assert _expected() <= set(measured["dags"])
     assert HEAVY & set(measured["new"]) == set()
     assert measured["seconds"] < 1
+
+
+def test_what_a_task_calls_of_the_packages_below_is_there() -> None:
+    """A task imports what it calls when it runs: a name that was moved would be missed only then."""
+    called = set()
+    for path in DAGS.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        imported = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in {"models", "pipelines"}
+            for alias in node.names
+        }
+        called |= {
+            (imported[node.value.id], node.attr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
+        }
+    assert ("models.packaging", "package") in called
+    assert [(module, name) for module, name in sorted(called) if not hasattr(import_module(module), name)] == []
