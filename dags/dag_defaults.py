@@ -7,7 +7,14 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
 
-from pipelines.errors import ContractError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError
+from pipelines.errors import (
+    ContractError,
+    EvidenceError,
+    NotFoundError,
+    RecomputeError,
+    SettingsError,
+    TooFewRowsError,
+)
 from pipelines.schedule import day_of_run, window_of
 from pipelines.spec import UseCase
 from pipelines.window import Window, parse_day
@@ -18,12 +25,16 @@ KEY_FORMATS = {"day": DAY_FORMAT, "month": "%Y-%m-01"}
 """How a run's partition is named: by its day, or by the first day of its month."""
 
 
+POINTLESS = (ContractError, EvidenceError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError)
+
+
 class RetryUnlessPointless(RetryPolicy):
     """Backs off and tries again, except where the same input would fail in the same way."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Fails at once on a broken contract, a wrong setting, what does not exist, too few rows, or a changed past."""
-        if isinstance(exception, ContractError | NotFoundError | RecomputeError | SettingsError | TooFewRowsError):
+        """Fails at once on a broken contract, a wrong setting, what does not exist, too few rows, changed evidence, a
+        changed past."""
+        if isinstance(exception, POINTLESS):
             return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
         return RetryDecision.default()
 

@@ -8,7 +8,21 @@ import sys
 import typer
 from rich.markup import escape
 
-from headwater.commands import backfill, config, contracts, data, demo, history, lake, models, new, repair, slurm, stack
+from headwater.commands import (
+    backfill,
+    config,
+    contracts,
+    data,
+    demo,
+    history,
+    lake,
+    models,
+    new,
+    repair,
+    slurm,
+    stack,
+    trace,
+)
 from headwater.console import err
 from pipelines.errors import HeadwaterError
 
@@ -19,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a raw source to a served and watched model, every day.",
 )
-for part in (stack, config, demo, data, backfill, history, repair, contracts, lake, models, new, slurm):
+for part in (stack, config, demo, data, backfill, history, repair, contracts, lake, models, trace, new, slurm):
     part.register(app)
 
 

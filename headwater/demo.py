@@ -54,6 +54,7 @@ def run(use_case: UseCase, report: Report) -> dict[str, Any]:
     return {
         "use_case": use_case.slug,
         "prediction": answer,
+        "prediction_id": next(row["prediction_id"] for row in answers if (row["entity"], row["day"]) == (entity, day)),
         "model": _model(use_case),
         "drift": drift.newest(use_case, get_settings()),
         "links": _links(),
@@ -94,11 +95,11 @@ def _bring_history(use_case: UseCase, until: date, report: Report) -> None:
 
 def _train(airflow: Airflow, use_case: UseCase, report: Report) -> None:
     """Triggers a training where there is no champion that has seen all entities."""
-    from models import tracking
+    from models.champion import find_champion
     from models.snapshot import Snapshot
 
     airflow.unpause(use_case.dag_id("train"))
-    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
+    champion = find_champion(use_case, get_settings())
     if champion is not None and Snapshot.from_tags(champion.tags).scope == "all":
         report(f"version {champion.version} is champion")
         return
@@ -172,11 +173,10 @@ def _most_at_risk(use_case: UseCase, answers: list[dict[str, Any]]) -> tuple[str
 
 
 def _model(use_case: UseCase) -> dict[str, Any]:
-    from models import selection, tracking
+    from models import selection
+    from models.champion import require_champion
 
-    champion = tracking.alias_version(use_case, get_settings(), tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case.slug} has no champion; the training run did not promote one.")
+    champion = require_champion(use_case, get_settings())
     report = selection.evaluation_of(get_settings(), champion.tags["training_run"])
     baselines = {name: found["overall"] for name, found in report["baselines"].items()}
     return {
@@ -211,6 +211,7 @@ def show(result: dict[str, Any]) -> None:
     out.print()
     title = f"Prediction of {result['use_case']}, from the service"
     out.print(table(title, ("", ""), result["prediction"].items()))
+    out.print(f"Where the one of the batch came from: headwater lineage {result['prediction_id']}", soft_wrap=True)
     out.print()
     title = f"Model version {model['version']} ({model['candidate']}) on the days from {model['cutoff']}"
     rows = [(name, *(side[name] for side in sides.values())) for name in model["metrics"]]

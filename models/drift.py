@@ -11,6 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from models import snapshot as snapshots
 from models import tracking
+from models.champion import require_champion
 from models.score import load_champion
 from pipelines import database, extraction, ledger
 from pipelines.errors import NotFoundError
@@ -49,11 +50,7 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
     settings = settings or get_settings()
     days = Window(window.end, window.end).widened(before=use_case.drift_days - 1)
     with ledger.entry(settings.require_database(), use_case, "features", "drift", window) as entry:
-        champion = tracking.alias_version(use_case, settings, tracking.CHAMPION)
-        if champion is None:
-            raise NotFoundError(
-                f"{use_case.slug} has no champion to compare with; train one: headwater train {use_case.slug}."
-            )
+        champion = require_champion(use_case, settings)
         rows = _reference(use_case, champion.tags, days, settings)
         model, _ = load_champion(use_case, settings)
         window_rows = _current(use_case, days, settings)

@@ -1,9 +1,9 @@
-"""Measures models and baselines on one hold-out, over all and by entity, and judges a challenger."""
+"""Measures models and baselines on one hold-out, over all and by entity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from pipelines import registry
 from pipelines.spec import Gate, UseCase
 
 Metrics = dict[str, float]
-LEAST_COMPARABLE_ROWS = 100
 MOST_ENTITIES = 50
 """Entities that are measured one by one, those with the most rows: a report of thousands is read by nobody."""
 
@@ -33,14 +32,19 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """As plain values; what is undefined (such as the NSE of a constant) is None."""
         return {
-            "overall": _plain(self.overall),
+            "overall": plain(self.overall),
             "entities": self.entities,
-            "by_entity": {entity: _plain(metrics) for entity, metrics in self.by_entity.items()},
+            "by_entity": {entity: plain(metrics) for entity, metrics in self.by_entity.items()},
         }
 
 
-def _plain(metrics: Metrics) -> dict[str, float | None]:
-    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, also within, with None for every float that is undefined."""
+    return {name: plain(value) if isinstance(value, Mapping) else _defined(value) for name, value in values.items()}
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def overall(use_case: UseCase, frame: pd.DataFrame, forecast: pd.DataFrame) -> Metrics:
@@ -66,6 +70,11 @@ def measure_baselines(use_case: UseCase, frame: pd.DataFrame, train: pd.DataFram
     return {name: measure(use_case, frame, forecast) for name, forecast in forecasts.items()}
 
 
+def lead(gate: Gate, ours: float, theirs: float) -> float:
+    """By how much ours is better; below zero where it is worse."""
+    return (ours - theirs) if gate.higher_is_better else (theirs - ours)
+
+
 def entity_metric(gate: Gate, by_entity: Mapping[str, Mapping[str, float | None]]) -> str:
     """The metric to tell entities by: the gate's, or the first that is defined where that one is for all together."""
     for metrics in by_entity.values():
@@ -77,63 +86,6 @@ def entity_metric(gate: Gate, by_entity: Mapping[str, Mapping[str, float | None]
 
 def _is_defined(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One condition of the gate and what came of it."""
-
-    name: str
-    passed: bool
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a challenger may become champion, and which clauses decided."""
-
-    passed: bool
-    clauses: tuple[Clause, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return "; ".join(clause.said for clause in self.clauses)
-
-
-def judge(
-    gate: Gate, challenger: Metrics, baseline: Metrics, versus_champion: tuple[Metrics, Metrics] | None
-) -> Verdict:
-    """Holds a challenger against the gate.
-
-    Args:
-        challenger: its metrics on the hold-out.
-        baseline: those of `gate.must_beat` on the same rows.
-        versus_champion: the challenger's and the champion's metrics on the rows that neither was trained on;
-            None where there is no champion or there are too few such rows.
-    """
-    sign = 1 if gate.higher_is_better else -1
-    ours, theirs = challenger[gate.metric], baseline[gate.metric]
-    clauses = [
-        Clause(
-            "baseline",
-            bool(sign * ours > sign * theirs),
-            f"{gate.metric} {ours:.3f} against {theirs:.3f} of {gate.must_beat}",
-        )
-    ]
-    if versus_champion is not None:
-        ours, theirs = (metrics[gate.metric] for metrics in versus_champion)
-        clauses.append(
-            Clause(
-                "champion",
-                bool(sign * (ours - theirs) >= -gate.may_lose),
-                f"{gate.metric} {ours:.3f} against {theirs:.3f} of the champion on the same "
-                f"{versus_champion[0]['rows']:.0f} rows (it may lose {gate.may_lose:g})",
-            )
-        )
-    return Verdict(all(clause.passed for clause in clauses), tuple(clauses))
 
 
 def importances(use_case: UseCase, model: Any, frame: pd.DataFrame, rows: int = 5000, seed: int = 0) -> pd.Series:

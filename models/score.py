@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from models import labels, tracking
-from models.promotion import download_model
+from models import labels
+from models.artifacts import model_file
+from models.champion import require_champion
 from models.serving.card import file_sha256
 from models.snapshot import features, to_pandas
 from pipelines import database, ledger, registry
-from pipelines.errors import ModelError, NotFoundError
+from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -30,13 +31,13 @@ def load_champion(use_case: UseCase, settings: Settings) -> tuple[Any, int]:
         NotFoundError: there is no champion yet.
         ModelError: its file is not the one that was promoted.
     """
-    champion = tracking.alias_version(use_case, settings, tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
-    path = download_model(settings, f"models:/{use_case.experiment}/{champion.version}")
-    if file_sha256(path) != champion.tags.get("model.sha256"):
-        raise ModelError(f"The file of {use_case.slug} version {champion.version} is not the one that was promoted.")
-    return pickle.loads(path.read_bytes()), int(champion.version)  # noqa: S301 - its hash is the promoted one
+    champion = require_champion(use_case, settings)
+    with model_file(settings, f"models:/{use_case.experiment}/{champion.version}") as path:
+        if file_sha256(path) != champion.tags.get("model.sha256"):
+            raise ModelError(
+                f"The file of {use_case.slug} version {champion.version} is not the one that was promoted."
+            )
+        return pickle.loads(path.read_bytes()), int(champion.version)  # noqa: S301 - its hash is the promoted one
 
 
 def score(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def latest(url: str, use_case: UseCase, limit: int = 20) -> list[dict[str, Any]]
     part = [*registry.part(use_case, "model").OUTPUTS, *registry.texts(use_case)]
     rows = database.query(
         url,
-        "select entity, day, model_version, outputs, actual from serving.predictions "
+        "select prediction_id::text, entity, day, model_version, outputs, actual from serving.predictions "
         "where use_case = %s and channel = %s order by day desc, entity limit %s",
         (use_case.slug, CHANNEL, limit),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, timedelta
@@ -13,7 +14,7 @@ import pandas as pd
 import polars as pl
 
 from models import tracking
-from pipelines import database, extraction, lake, registry, sampling
+from pipelines import database, extraction, lake, manifest, registry, sampling
 from pipelines.errors import ModelError, TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -45,6 +46,8 @@ class Snapshot:
     holdout_share: float = 0.0
     """Above 0 where the rows are parted by entity, and not by time."""
     seed: int = 0
+    features_sha256: str = ""
+    """Of the manifest: what each column meant, and in which version."""
 
     @property
     def parted(self) -> str:
@@ -120,7 +123,9 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
     is_one_day = days.n_unique() == 1
     first: Any = days.min()
     cutoff = first if is_one_day else extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
-    _, version = lake.write_snapshot(settings.lake, use_case, frame)
+    columns = manifest.manifest(use_case, database.columns(settings.require_database(), use_case.feature_table))
+    notes = {lake.FEATURES_NOTE: json.dumps([column.to_dict() for column in columns])}
+    _, version = lake.write_snapshot(settings.lake, use_case, frame, notes)
     snapshot = Snapshot(
         use_case=use_case.slug,
         version=version,
@@ -133,6 +138,7 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
         scope="all" if extent.entities is None else "some",
         holdout_share=use_case.holdout_share if is_one_day else 0.0,
         seed=extent.seed,
+        features_sha256=manifest.sha256_of(columns),
     )
     train, holdout = split(snapshot, use_case, to_pandas(frame))
     if min(len(train), len(holdout)) < LEAST_ROWS:

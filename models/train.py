@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from joblib import cpu_count
 
-from models import evaluate, runs, search, tracking
+from models import evaluate, provenance, runs, search, tracking
 from models.snapshot import EVERYTHING, Extent, Snapshot, features, known_days, read, split, take
 from pipelines import extraction, registry, sampling
 from pipelines.errors import ModelError
@@ -70,6 +70,7 @@ def _opened(use_case: UseCase, settings: Settings, run_id: str, snapshot: Snapsh
     client.update_run(run_id, name=f"{use_case.slug} up to {snapshot.last_day}")
     for key, value in (_tags(snapshot, settings) | {"seed": str(seed)}).items():
         client.set_tag(run_id, key, value)
+    provenance.log(use_case, snapshot, run_id, settings)
     experiment_id = tracking.experiment(use_case, settings)
     return {"snapshot": snapshot.to_dict(), "run_id": run_id, "experiment_id": experiment_id, "seed": seed}
 

@@ -58,6 +58,13 @@ create table if not exists serving.predictions (
     primary key (use_case, channel, entity, day, model_version)
 );
 create index if not exists predictions_day on serving.predictions (use_case, day);
+do $$ begin
+    -- Asked first: the statement itself would wait for every reader, also where there is nothing to add
+    if not exists (select from pg_attribute
+                   where attrelid = 'serving.predictions'::regclass and attname = 'prediction_id') then
+        alter table serving.predictions add column prediction_id uuid not null unique default gen_random_uuid();
+    end if;
+end $$;
 """
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import parse_dsn
@@ -33,33 +36,68 @@ def build(use_case: UseCase, window: Window, settings: Settings, aside: str = ""
     Raises:
         TransformError: names each node that failed or was skipped.
     """
-    from dbt.cli.main import dbtRunner
-
     for dataset in use_case.datasets:  # the models read all of them, also one that nothing was loaded into yet
         ensure_table(settings.require_database(), use_case, dataset)
+    return [_node(result) for result in _invoke("build", use_case, window, settings, {"aside": aside})]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model that was built: its table, and its file in the dbt project."""
+
+    table: str
+    path: str
+
+
+def build_from_copies(
+    use_case: UseCase, window: Window, settings: Settings, aside: str, project: Path = PROJECT / "dbt"
+) -> list[Built]:
+    """Builds the use case's models, without their tests, from copies of the raw tables.
+
+    Both, the copies that are read and the tables that are made, lie in schemas that have `aside` after the use case's.
+
+    Returns:
+        The models in the order in which they were built.
+
+    Raises:
+        TransformError: names each node that failed or was skipped.
+    """
+    results = _invoke("run", use_case, window, settings, {"aside": aside, "sources_aside": aside}, project)
+    return [Built(f"{one.node.schema}.{one.node.alias}", one.node.original_file_path) for one in results]
+
+
+def _invoke(
+    command: str,
+    use_case: UseCase,
+    window: Window,
+    settings: Settings,
+    variables: dict[str, str],
+    project: Path = PROJECT / "dbt",
+) -> list[Any]:
+    from dbt.cli.main import dbtRunner
+
     _export_connection(settings)
-    project = str(PROJECT / "dbt")
-    name = f"{use_case.slug}{aside}"
+    name = f"{use_case.slug}{variables['aside']}"
     target = settings.home / "dbt" / name
-    arguments = ["--quiet", "--no-send-anonymous-usage-stats", "--log-path", str(target / "logs"), "build",
-                 "--project-dir", project, "--profiles-dir", project, "--target-path", str(target),
-                 "--select", f"path:models/{use_case.slug}",
-                 "--vars", f"{{start_day: '{window.start}', end_day: '{window.end}', aside: '{aside}'}}"]  # fmt: skip
+    told = json.dumps({"start_day": str(window.start), "end_day": str(window.end), **variables})
+    arguments = ["--quiet", "--no-send-anonymous-usage-stats", "--log-path", str(target / "logs"), command,
+                 "--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target),
+                 "--select", f"path:models/{use_case.slug}", "--vars", told]  # fmt: skip
     # One build of a use case at a time: the audit table and the target folder hold one window
     with database.exclusively(settings.require_database(), f"dbt {name}"):
         outcome = dbtRunner().invoke(arguments)
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise TransformError(f"dbt could not run {use_case.slug} {window}: {outcome.exception}. See {target / 'logs'}.")
-    nodes = [_node(result) for result in outcome.result.results]
+    results = list(outcome.result.results)
     # dbt's exit code passes over some skipped nodes, so the states decide
-    bad = [node for node in nodes if node["state"] not in {"success", "pass"}]
+    bad = [node for node in map(_node, results) if node["state"] not in {"success", "pass"}]
     if bad:
         said = "; ".join(f"{node['name']} {node['state']}: {node['message']}" for node in bad[:3])
         raise TransformError(
-            f"{len(bad)} of {len(nodes)} dbt nodes of {use_case.slug} {window} did not pass ({said}). "
+            f"{len(bad)} of {len(results)} dbt nodes of {use_case.slug} {window} did not pass ({said}). "
             "The features published before stand."
         )
-    return nodes
+    return results
 
 
 def _node(result: Any) -> dict[str, Any]:

@@ -49,5 +49,9 @@ class TooFewRowsError(ModelError):
     """There is not enough to train on or to measure with; only more data helps."""
 
 
+class EvidenceError(ModelError):
+    """What was packaged has changed, or another champion than it was compared with came; nothing retries it."""
+
+
 class StackError(HeadwaterError):
     """A local service cannot be started, reached or stopped."""

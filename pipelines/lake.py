@@ -11,6 +11,7 @@ reads and merges again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import uuid4
@@ -38,6 +39,8 @@ from pipelines.types import REVISED_AT, Merged, stored_schema
 from pipelines.window import Window
 
 logger = logging.getLogger(__name__)
+FEATURES_NOTE = "features"
+"""Note of a training snapshot: its feature manifest, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,13 @@ def read_quarantine(lake: Store, use_case: UseCase, dataset: Dataset) -> pl.Data
 
 
 @guarded
-def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[Store, int]:
-    """Keeps the rows of one training as a new version of the snapshot table; gives its place and version."""
+def write_snapshot(
+    lake: Store, use_case: UseCase, rows: pl.DataFrame, notes: Mapping[str, str] | None = None
+) -> tuple[Store, int]:
+    """Keeps the rows of one training as a new version of the snapshot table, and notes on them in its commit.
+
+    Gives its place and version.
+    """
     path = snapshot_path(lake, use_case)
     taken = {"snapshot": uuid4().hex}
     write_deltalake(
@@ -211,7 +219,7 @@ def write_snapshot(lake: Store, use_case: UseCase, rows: pl.DataFrame) -> tuple[
         schema_mode="overwrite",
         configuration=FOR_GOOD,
         writer_properties=compression(),
-        commit_properties=CommitProperties(custom_metadata=taken),
+        commit_properties=CommitProperties(custom_metadata={**(notes or {}), **taken}),
         storage_options=path.delta_options,
     )
     # Not simply the newest version: another training or a vacuum may have committed since
@@ -226,6 +234,11 @@ def read_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.DataFrame:
     Raises:
         NotFoundError: there is no such version.
     """
+    table = _snapshot_table(lake, use_case, version)
+    return pl.read_parquet(file_uris(table), glob=False, storage_options=snapshot_path(lake, use_case).polars_options)
+
+
+def _snapshot_table(lake: Store, use_case: UseCase, version: int) -> DeltaTable:
     path = snapshot_path(lake, use_case)
     try:
         table = open_table(path, version)
@@ -233,4 +246,15 @@ def read_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.DataFrame:
         raise NotFoundError(f"There is no training snapshot {version} of {use_case.slug} at {path}: {error}") from error
     if table is None:
         raise NotFoundError(f"There is no training snapshot of {use_case.slug} at {path}.")
-    return pl.read_parquet(file_uris(table), glob=False, storage_options=path.polars_options)
+    return table
+
+
+@guarded
+def snapshot_note(lake: Store, use_case: UseCase, version: int, name: str) -> str | None:
+    """A note that was kept with the rows of one training; None where there is none of that name.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    commits = _snapshot_table(lake, use_case, version).history()  # of all versions, whichever is open
+    return next((commit.get(name) for commit in commits if commit["version"] == version), None)

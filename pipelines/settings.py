@@ -41,6 +41,10 @@ _EXAMPLES = {
 """The settings that are mappings, and a name in each."""
 
 
+def _listed(said: str) -> list[str]:
+    return [part.strip() for part in said.split(",") if part.strip()]
+
+
 def _address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
@@ -85,6 +89,10 @@ class Settings(BaseSettings):
     airflow_url: str = "http://127.0.0.1:8080"
     alert_emails: str = ""
     """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
+    reviewers: str = ""
+    """Who may approve a model in Airflow: names of its users, with commas between; without, whoever may run it."""
+    openlineage: str = ""
+    """Where OpenLineage events of the DAGs' tasks go: a server's URL, or a file in the home folder."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""
@@ -129,7 +137,12 @@ class Settings(BaseSettings):
     @property
     def alert_recipients(self) -> list[str]:
         """The addresses of `alert_emails`."""
-        return [address.strip() for address in self.alert_emails.split(",") if address.strip()]
+        return _listed(self.alert_emails)
+
+    @property
+    def reviewer_names(self) -> list[str]:
+        """The names of `reviewers`."""
+        return _listed(self.reviewers)
 
     def require_database(self) -> str:
         """The warehouse's URL.

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.judging import Approval, Gate, Intervals, Search, Segmentation
+
+__all__ = [
+    "Approval", "Calendar", "Coercion", "Column", "ColumnType", "Dataset", "Gate", "Intervals", "Retention", "Search",
+    "Segmentation", "Source", "UseCase",
+]  # fmt: skip
+
 ColumnType = Literal["string", "int", "float", "bool", "date", "timestamp"]
 Coercion = Literal["text", "integral"]
 
@@ -114,30 +121,6 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """What a challenger must show before it may become champion, on the hold-out's `metric`.
-
-    `must_beat` names the baseline to be beaten; `may_lose` is how much worse than the champion it may be.
-    """
-
-    metric: str
-    must_beat: str
-    higher_is_better: bool = True
-    may_lose: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """How the candidates' settings are searched: at most so many `trials` of each, the first one as it is declared.
-
-    `seed` is that of what is drawn from the candidates' spaces, and of the candidates themselves.
-    """
-
-    trials: int = 3
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UseCase:
     """A data set, the model on it and the promises about both. All other names derive from `slug`.
 
@@ -146,8 +129,9 @@ class UseCase:
     The features of all days are computed anew on `recompute_schedule`, and what is stored is audited on
     `audit_schedule`, both in the same zone.
 
-    `labels` and `notes` are the feature table's columns that no model may see. A label looks at most `label_days`
-    ahead; `label_day_column` is the column with the day on which it was known, where that is not the next day.
+    `labels` and `notes` are the feature table's columns that no model may see. A row whose `hindsight_note` holds has
+    features that were known only after its day, and the leakage probe passes over it. A label looks at most
+    `label_days` ahead; `label_day_column` is the column with the day on which it was known, where that is not the next.
     `memory_days` is how many days a change of one row can reach forward into the features; with `yearly_memory` one
     can, beyond them, reach all days of later years (a statistic over whole years), and where the features
     `carries_state` from each day to the next (exponential averages) it reaches all later days. Drift is looked for in
@@ -160,12 +144,13 @@ class UseCase:
     published up to `late_days` after it; each run scores so many days again. Where all rows are of one day, and none is
     before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
 
+    Metrics are told apart by `measured_by`, by default the entity; `segments` are held against the gate one by one.
+    `limits` are sentences for the model card: what the model is not for, and where it is known to be weak.
     Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`; with
     `sample_days`, only rows of so many last days. Of the rows to train on it keeps each one where the truth value
     `sample_keeps` holds, however rare, and draws among the others; or it makes one row of those of a day that agree in
     the columns `sample_means`, with the mean of each number. A row then has a weight, how many it stands for, by which
     the models calibrate what they say. The hold-out stays as it is, but for its size.
-    Metrics are told apart by `measured_by`, by default the entity.
     """
 
     slug: str
@@ -181,7 +166,9 @@ class UseCase:
     target: str
     labels: tuple[str, ...]
     gate: Gate
+    approval: Approval = Approval()
     notes: tuple[str, ...] = ()
+    hindsight_note: str | None = None
     required_features: tuple[str, ...] = ()
     day_column: str = "day"
     period: Literal["day", "month"] = "day"
@@ -211,6 +198,9 @@ class UseCase:
     sample_means: tuple[str, ...] = ()
     search: Search = Search()
     measured_by: str | None = None
+    segments: tuple[Segmentation, ...] = ()
+    intervals: Intervals = Intervals()
+    limits: tuple[str, ...] = ()
     calendar: Calendar = Calendar()
     retention: Retention = Retention()
 

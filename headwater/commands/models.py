@@ -1,4 +1,4 @@
-"""`headwater train`, `models show`, `predict` and `report`."""
+"""`headwater train`, `models`, `predict` and `report`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater.commands import versions
 from headwater.commands.options import AsJson, Cutoff, UseCaseName
 from headwater.commands.quality import quality
 from headwater.commands.repeat import repeat_run
+from headwater.commands.trace import register_probe
 from headwater.console import SHOWN, err, out, print_json, progress, table
 from pipelines.errors import NotFoundError, SettingsError, SourceError
 from pipelines.registry import get_use_case
@@ -32,6 +34,8 @@ def register(app: typer.Typer) -> None:
     shown = typer.Typer(no_args_is_help=True, help="Registered models.")
     shown.command("show")(show)
     shown.command("list", hidden=True)(show)
+    register_probe(shown)
+    versions.register(shown)
     app.add_typer(shown, name="models")
     reports = typer.Typer(no_args_is_help=True, help="Reports on data and models.")
     reports.callback()(lambda: None)
@@ -76,13 +80,14 @@ def train_now(use_case: UseCase, extent: Extent, quiet: bool) -> dict[str, Any]:
     with progress(f"training {use_case.slug}", quiet=quiet) as report:
         result = flow.train_and_promote(use_case, settings, extent, on_step=report)
         if result["promoted"]:
-            report(_await_service(use_case, result["version"]))
+            report(await_service(use_case, result["version"]))
     if not quiet:
         _print_evaluation(use_case, result["run_id"], result["version"])
     return result
 
 
-def _await_service(use_case: UseCase, version: int) -> str:
+def await_service(use_case: UseCase, version: int) -> str:
+    """Waits until the service answers with that version, where the local stack runs one; says what came of it."""
     from models.serving import client
 
     settings = get_settings()
@@ -104,12 +109,11 @@ def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
 
     Example: headwater models show flood --json
     """
-    from models import selection, tracking
+    from models import selection
+    from models.champion import require_champion
 
     found, settings = get_use_case(use_case), get_settings()
-    champion = tracking.alias_version(found, settings, tracking.CHAMPION)
-    if champion is None:
-        raise NotFoundError(f"{use_case} has no champion yet; train one: headwater train {use_case}.")
+    champion = require_champion(found, settings)
     run_id = champion.tags["training_run"]
     if as_json:
         report = selection.evaluation_of(settings, run_id)
@@ -141,8 +145,8 @@ def _print_evaluation(use_case: UseCase, run_id: str, version: int) -> None:
     of_all = "" if ours["entities"] == len(most) else f", the {len(most)} of {ours['entities']} with the most rows"
     by = use_case.measured_by or use_case.entity
     out.print(table(f"{metric} by {by}{of_all}", (by, *sides, "rows"), sorted(most)))
-    out.print(f"Gate: {'passed' if report['verdict']['passed'] else 'refused'}: "
-              + "; ".join(clause["said"] for clause in report["verdict"]["clauses"]))  # fmt: skip
+    for clause in report["verdict"]["clauses"]:
+        out.print(f"Gate, {clause['name']}: {'passed' if clause['passed'] else 'refused'}: {clause['said']}")
 
 
 Entity = Annotated[str | None, typer.Option("--entity", metavar="NAME", help="What to predict for.")]

@@ -6,6 +6,7 @@ import re
 
 from conformance.cases import dbt_documented, dbt_folder, each_case, feature_columns
 
+from pipelines.manifest import manifest
 from pipelines.settings import PROJECT
 from pipelines.spec import UseCase
 
@@ -40,6 +41,12 @@ def test_every_column_of_the_features_is_described_and_every_model_too(case: Use
     models = {path.stem for path in dbt_folder(case).rglob("*.sql")}
     assert models <= set(documented)
     assert [name for name in models if len(documented[name].get("description", "")) < 4] == []
+
+
+@each_case
+def test_every_column_of_the_features_is_defined_and_has_a_version(case: UseCase) -> None:
+    found = manifest(case, [column["name"] for column in feature_columns(case)])
+    assert {one.name for one in found if one.role != "feature"} >= {case.entity, case.day_column, *case.labels}
 
 
 @each_case

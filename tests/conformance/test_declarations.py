@@ -85,6 +85,7 @@ def test_every_measurement_says_its_unit_in_its_name_and_stays_in_a_range(case: 
 def test_labels_and_target_are_kept_from_the_model(case: UseCase) -> None:
     assert case.target in case.labels
     assert not set(case.required_features) & {*case.labels, *case.notes}
+    assert case.hindsight_note is None or case.hindsight_note in case.notes
 
 
 @each_case

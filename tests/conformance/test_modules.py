@@ -29,7 +29,7 @@ def test_what_is_promised_about_the_source_is_what_its_module_has(case: UseCase)
 @each_case
 def test_what_is_promised_about_the_model_is_what_its_module_has(case: UseCase) -> None:
     module = registry.part(case, "model")
-    for name in ("candidates", "baselines", "usable", "metrics", "figures", "selection_score"):
+    for name in ("candidates", "baselines", "usable", "metrics", "figures", "selection_score", "decisions", "due"):
         assert callable(getattr(module, name)), name
     assert module.OUTPUTS
     assert len(set(module.OUTPUTS)) == len(module.OUTPUTS)

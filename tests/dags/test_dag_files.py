@@ -22,7 +22,7 @@ from pipelines.spec import Dataset
 from pipelines.window import Window, parse_day
 
 DAGS = PROJECT / "dags"
-SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"dag_defaults"}
+SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"approval", "dag_defaults"}
 WHOLE_PLATFORM = {"platform"}
 """Files that make one DAG for all use cases, not one for each."""
 HEAVY = {"pandas", "numpy", "polars", "sklearn", "mlflow", "bentoml", "evidently", "dbt", "deltalake", "pyarrow",
@@ -76,7 +76,7 @@ def _expected() -> set[str]:
 
 def test_the_folder_holds_the_shapes_that_the_use_cases_need() -> None:
     assert DAGS.is_absolute()
-    assert {"ingest", "train", "score", "recompute", "audit"} <= SHAPES
+    assert {"ingest", "train", "score", "rollback", "recompute", "audit"} <= SHAPES
 
 
 def test_every_use_case_has_a_dag_of_every_shape_and_nothing_else_is_found(bag: Any) -> None:
@@ -106,7 +106,7 @@ def test_a_training_ends_its_run_in_mlflow_whichever_way_it_ends_and_mails_as_th
         assert [callback.__name__ for callback in failed] == ["end_failed", defaults.mail_failure.__name__]
 
 
-@pytest.mark.parametrize("shape", ["ingest", "recompute", "audit"])
+@pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback"])
 def test_the_page_of_a_dag_names_each_of_its_tasks(bag: Any, shape: str) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id(shape)]
@@ -341,17 +341,21 @@ def test_a_candidate_that_is_marked_as_skipped_leaves_the_others_to_be_selected(
         assert dag.get_task("train_candidate").is_mapped
         assert dag.get_task("select").trigger_rule == "none_failed_min_one_success"
         # What follows is skipped where the gate refuses
-        assert {dag.get_task(name).trigger_rule for name in ("package", "promote")} == {"all_success"}
+        assert {dag.get_task(name).trigger_rule for name in ("package", "approve", "promote")} == {"all_success"}
 
 
 def test_a_model_is_only_promoted_after_it_was_packaged_and_selected(bag: Any) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id("train")]
-        assert {"package", "select"} <= dag.get_task("promote").get_flat_relative_ids(upstream=True)
+        assert {"approve", "package", "select"} <= dag.get_task("promote").get_flat_relative_ids(upstream=True)
+        asked = dag.get_task("approve")
+        assert asked.response_timeout == timedelta(hours=case.approval.timeout_hours)
+        assert asked.defaults == [case.approval.default.capitalize()]
 
 
 @pytest.mark.parametrize(
-    "error", [errors.ContractError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError]
+    "error",
+    [errors.ContractError, errors.EvidenceError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError],
 )
 def test_what_would_fail_again_in_the_same_way_is_not_tried_again(error: type[Exception], defaults: Any) -> None:
     from airflow.sdk import RetryAction

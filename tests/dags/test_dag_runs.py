@@ -91,6 +91,7 @@ def environment(
         "HEADWATER_HOME": str(tmp_path_factory.mktemp("home")),
         "HEADWATER_DATABASE_URL": f"{server}/dag_runs_warehouse",
         "HEADWATER_SANDBOX_URL": sandbox,
+        "HEADWATER_OPENLINEAGE": "openlineage.jsonl",
     }
     airflow = Path(sys.executable).with_name("airflow")
     done = subprocess.run(
@@ -137,6 +138,11 @@ def test_an_ingest_run_brings_its_day_into_the_features(environment: dict[str, s
     newest = [row for row in _features(environment) if row["day"] == DAY]
     sites = database.query(environment["HEADWATER_DATABASE_URL"], "select site_id from raw_flood.sites")
     assert {row["site_id"] for row in newest} == {row["site_id"] for row in sites}
+    events = Path(environment["HEADWATER_HOME"], "openlineage.jsonl").read_text()
+    told = [json.loads(line) for line in events.splitlines()]
+    assert {(event["job"]["name"], event["eventType"]) for event in told} == {
+        (f"{FLOOD.dag_id('ingest')}.{task}", state) for task in ended["tasks"] for state in ("START", "COMPLETE")
+    }
 
 
 def test_a_renamed_field_ends_the_run_at_once_and_the_features_stand(

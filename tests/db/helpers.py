@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from headwater.stack.files import free_port
 from pipelines import database
 from pipelines.feed import Read
 from pipelines.registry import get_use_case
-from pipelines.settings import Settings
+from pipelines.settings import PROJECT, Settings
 from pipelines.storage import Store
 from pipelines.types import REVISED_AT, polars_schema
 from pipelines.window import Window
@@ -121,3 +122,15 @@ def fingerprint(url: str, table: str, *, versions: bool = False) -> tuple[int, s
 def values(url: str, sql: str) -> list[object]:
     """The first column of a query."""
     return [next(iter(row.values())) for row in database.query(url, sql)]
+
+
+def planted(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """The dbt project, with something in its models changed: (file, what stands there, what shall)."""
+    project = folder / "dbt"
+    shutil.copytree(PROJECT / "dbt", project)
+    for name, old, new in changes:
+        path = project / "models" / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+    return project

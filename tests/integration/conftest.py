@@ -9,12 +9,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import psycopg2
 import pytest
+from pydantic import SecretStr
 
 from headwater.stack.files import free_port
+from pipelines.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +70,27 @@ def new_warehouse(postgres_url: str) -> Callable[[], str]:
         return f"{postgres_url.rpartition('/')[0]}/{name}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def rivers(
+    new_warehouse: Callable[[], str], mlflow_server: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Settings of a stack with the features of three rivers and no model yet."""
+    from integration import rivers
+
+    url = new_warehouse()
+    rivers.load(url)
+    return Settings(home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url), mlflow_url=mlflow_server.url)
+
+
+@pytest.fixture(scope="session")
+def rivers_champion(rivers: Settings) -> dict[str, Any]:
+    """The first version of the flood model on them, trained, packaged and promoted."""
+    from integration.rivers import AT_CUTOFF, USE_CASE
+
+    from models import flow
+
+    steps: list[str] = []
+    result = flow.train_and_promote(USE_CASE, rivers, AT_CUTOFF, actor="a tester", on_step=steps.append)
+    return {**result, "steps": steps}

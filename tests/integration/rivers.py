@@ -1,4 +1,4 @@
-"""The features of three rivers over three years, as the dbt project publishes them; made by a formula."""
+"""Three made-up rivers: three years of the features that the flood models learn from."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ import pandas as pd
 import yaml
 from psycopg2.extras import execute_values
 
+from models.snapshot import Extent
 from pipelines import database
+from pipelines.registry import get_use_case
 from pipelines.settings import PROJECT
 
+USE_CASE = get_use_case("flood")
 SITES = {"00000001": 4.0, "00000002": 40.0, "00000003": 400.0}
 FIRST, DAYS = date(2020, 1, 1), 1096
 LAST = FIRST + timedelta(days=DAYS - 1)
+CUTOFF = LAST - timedelta(days=299)
+AT_CUTOFF = Extent(cutoff=CUTOFF)
 
 
-def columns() -> dict[str, str]:
+def columns_of_features() -> dict[str, str]:
     """Columns of the published feature table and their types, as the dbt project declares them."""
     declared = yaml.safe_load((PROJECT / "dbt/models/flood/features/features.yml").read_text())
     (model,) = (model for model in declared["models"] if model["name"] == "features")
     return {column["name"]: column["data_type"] for column in model["columns"]}
 
 
-def site(site_id: str, size: float, seed: int) -> pd.DataFrame:
+def _site(site_id: str, size: float, seed: int) -> pd.DataFrame:
     """A river that keeps most of its water from day to day, and rises by the rain of the day."""
     random = np.random.default_rng(seed)
     rain = random.gamma(0.7, 12.0, DAYS + 1) * (random.random(DAYS + 1) < 0.35)
@@ -59,11 +64,13 @@ def site(site_id: str, size: float, seed: int) -> pd.DataFrame:
     return frame
 
 
-def load(url: str) -> None:
-    found = columns()
-    frame = pd.concat([site(name, size, seed) for seed, (name, size) in enumerate(SITES.items())])[list(found)]
+def load(url: str, days: int = DAYS) -> None:
+    """Makes the feature table, of the newest so many days."""
+    columns = columns_of_features()
+    frame = pd.concat([_site(site, size, seed) for seed, (site, size) in enumerate(SITES.items())])[list(columns)]
+    frame = frame[frame["day"] > LAST - timedelta(days=days)]
     rows = frame.astype(object).where(frame.notna(), None).values.tolist()
     with database.connect(url) as connection, connection.cursor() as cursor:
-        typed = ", ".join(f"{name} {type_}" for name, type_ in found.items())
+        typed = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
         cursor.execute(f"create schema flood; create table flood.features ({typed}, primary key (site_id, day))")
         execute_values(cursor, "insert into flood.features values %s", rows)

@@ -21,18 +21,22 @@ import psutil
 import psycopg2
 import pytest
 from integration import rivers
+from integration.browser import browser, require_browser, seen
 from typer.testing import CliRunner
 
 from headwater.backfill import Filling
 from headwater.cli import app
 from headwater.stack import backfills, control, pools, postgres
 from headwater.stack.airflow import Airflow
+from headwater.stack.airflow_env import ADMIN
+from headwater.stack.config import admin_password
 from headwater.stack.databases import create_databases
 from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
 from headwater.stack.postgres import Cluster, temporary_cluster
 from headwater.stack.processes import State, marked
-from models import runs, tracking
+from models import history, runs, tracking
+from models.serving import client
 from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
 from pipelines.pools import DEFAULT, WAREHOUSE
@@ -104,6 +108,7 @@ def _doomed_dags(folder: Path) -> None:
         training = training.replace(text, other)
     assert '"retries": 4' in defaults
     (folder / "dag_defaults.py").write_text(defaults.replace('"retries": 4', '"retries": 0'))
+    (folder / "approval.py").write_text((PROJECT / "dags" / "approval.py").read_text())
     (folder / "doomed.py").write_text(training)
 
 
@@ -223,11 +228,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
         {"name": "probe", "classpath": local, "kwargs": {"path": str(folder / "dags")}},
     ]
     with pytest.MonkeyPatch.context() as patch, _home(folder / "home", patch) as home:
+        patch.setenv("HEADWATER_REVIEWERS", ADMIN)
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         for name, value in mail_sink.settings.items():
             patch.setenv(name, value)
         lines: list[str] = []
         yield Stack(home, control.up(lines.append, services=SERVICES), lines)
+
+
+@pytest.fixture(scope="module")
+def history_of_rivers(stack: Stack) -> Stack:
+    """The stack, with features of three rivers to train on."""
+    rivers.load(get_settings().require_database(), days=450)
+    return stack
 
 
 def _running(pids: set[int]) -> set[int]:
@@ -360,9 +373,52 @@ def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack
 
 
 @pytest.mark.slow
-def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none_open(stack: Stack) -> None:
+def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of_rivers: Stack, tmp_path: Path) -> None:
+    require_browser()
+    settings, flood, stack = get_settings(), get_use_case("flood"), history_of_rivers
+    train = flood.dag_id("train")
+    with Airflow() as airflow:
+        airflow.wait_for_dags({train})
+        airflow.unpause(train)
+        run_id = airflow.trigger(train, conf={"ask": True})
+        _await_task(airflow, train, run_id, "approve", "awaiting_input")
+        asked = airflow.call("GET", f"/dags/{train}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails")
+        assert [user["id"] for user in asked["assigned_users"]] == [ADMIN]
+        with browser(tmp_path / "profile") as page:
+            page.get(settings.airflow_url)
+            seen(page, "//input[@name='username']").send_keys(ADMIN)
+            seen(page, "//input[@name='password']").send_keys(admin_password(stack.home))
+            seen(page, "//button[@type='submit']").click()
+            seen(page, "//nav | //*[@id='root']//a[contains(@href, '/dags')]")
+            page.get(f"{settings.airflow_url}/dags/{train}/runs/{run_id}/tasks/approve/required_actions")
+            # Above the question stands what it is decided on
+            seen(page, "//td[normalize-space()='nse']")
+            seen(page, "//a[normalize-space()='figures/hydrograph.png']")
+            seen(page, "//*[@name='element_reason' or @id='element_reason']").send_keys("rises in time")
+            seen(page, "//button[normalize-space()='Approve']").click()
+            _await_task(airflow, train, run_id, "promote", "success")
+            client.wait_until_served(settings, flood, 1, 120)
+            page.get(f"{settings.serving_url(flood.slug)}/model")
+            assert '"version":1' in page.page_source.replace(" ", "")
+    promoted = next(move for move in history.moves(flood, settings) if move["alias"] == "champion")
+    assert (promoted["to_version"], promoted["reason"]) == (1, "rises in time")
+    assert ADMIN in promoted["actor"].lower()
+
+
+def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    deadline = time.monotonic() + 400
+    while True:
+        states = {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}
+        if states.get(task_id) == state:
+            return
+        assert not {"failed", "up_for_retry", "upstream_failed"} & set(states.values()), states
+        assert time.monotonic() < deadline, states
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none_open(history_of_rivers: Stack) -> None:
     flood, settings = get_use_case("flood"), get_settings()
-    rivers.load(settings.require_database())
     with Airflow() as airflow:
         airflow.wait_for_dags({"flood__doomed"})
         airflow.unpause("flood__doomed")

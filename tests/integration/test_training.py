@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,44 +13,32 @@ import pandas as pd
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from integration.rivers import FIRST, LAST, SITES, columns, load
-from pydantic import SecretStr
+from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns_of_features
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from headwater.stack.files import free_port
-from models import drift, evaluate, flow, promotion, repeat, score, selection, snapshot, tracking, train
+from models import drift, evaluate, flow, history, promotion, repeat, score, selection, snapshot, tracking, train
 from models.snapshot import Extent, Snapshot
 from pipelines import database, lake, registry
 from pipelines.errors import ModelError, NotFoundError
-from pipelines.registry import get_use_case
 from pipelines.settings import Settings
 from pipelines.use_cases.flood.model import OUTPUTS, ConformalForecaster, SiteScaler
 from pipelines.window import Window
 
 pytestmark = pytest.mark.slow
 
-USE_CASE = get_use_case("flood")
-CUTOFF = LAST - timedelta(days=299)
-AT_CUTOFF = Extent(cutoff=CUTOFF)
-
 
 @pytest.fixture(scope="module")
-def settings(
-    new_warehouse: Callable[[], str], mlflow_server: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
+def settings(rivers: Settings) -> Settings:
     """Settings of a stack with the features of three rivers and no model yet."""
-    url = new_warehouse()
-    load(url)
-    return Settings(home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url), mlflow_url=mlflow_server.url)
+    return rivers
 
 
 @pytest.fixture(scope="module")
-def first(settings: Settings) -> dict[str, Any]:
+def first(rivers_champion: dict[str, Any]) -> dict[str, Any]:
     """Version 1, trained, packaged and promoted; the one Bento that is built here."""
-    steps: list[str] = []
-    result = flow.train_and_promote(USE_CASE, settings, AT_CUTOFF, actor="a tester", on_step=steps.append)
-    return {**result, "steps": steps}
+    return rivers_champion
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +59,9 @@ def candidate_runs(first: dict[str, Any], parent_run: Any, settings: Settings) -
     )
 
 
-def _promotions(settings: Settings) -> list[dict[str, Any]]:
-    return database.query(settings.require_database(), "select * from ops.promotions order by promotion_id")
+def _promotions(settings: Settings, alias: str = tracking.CHAMPION) -> list[dict[str, Any]]:
+    sql = "select * from ops.promotions where alias = %s order by promotion_id"
+    return database.query(settings.require_database(), sql, (alias,))
 
 
 def _predictions(settings: Settings) -> list[dict[str, Any]]:
@@ -126,31 +114,33 @@ def test_a_promotion_says_who_why_and_on_what_evidence(first: dict[str, Any], se
     assert promoted["actor"] == "a tester"
     assert "nse" in promoted["reason"]
     assert "persistence" in promoted["reason"]
-    assert promoted["evidence"] == {
-        "run_id": first["run_id"],
-        "model_sha256": champion.tags["model.sha256"],
-        "evaluation_sha256": champion.tags["evaluation.sha256"],
-        "snapshot_sha256": champion.tags["snapshot.sha256"],
-        "snapshot_version": int(champion.tags["snapshot.version"]),
-    }
+    evidence = promoted["evidence"]
+    assert evidence["model_sha256"] == champion.tags["model.sha256"]
+    assert evidence["snapshot"]["sha256"] == champion.tags["snapshot.sha256"]
+    assert evidence["snapshot"]["version"] == int(champion.tags["snapshot.version"])
+    assert {"evaluation.json", "figures/hydrograph.png"} <= set(evidence["reports"])
+    assert evidence["contracts"]["discharge"] == USE_CASE.dataset("discharge").version
+    assert evidence["champion"] is None
+    (challenged,) = _promotions(settings, tracking.CHALLENGER)
+    assert (challenged["to_version"], challenged["actor"]) == (1, "training")
+    assert challenged["evidence"]["run_id"] == first["run_id"]
 
 
-def test_promoting_the_champion_again_changes_nothing(
-    first: dict[str, Any], training: dict[str, Any], settings: Settings
-) -> None:
-    packaged = {"bento": "headwater-flood:v1", "model_sha256": ""}
-    assert promotion.promote(USE_CASE, training, first, packaged, "again", settings) == 1
+def test_promoting_the_champion_again_changes_nothing(first: dict[str, Any], settings: Settings) -> None:
+    assert promotion.promote(USE_CASE, 1, "again", "no reason", settings=settings) == 1
     assert len(_promotions(settings)) == 1
 
 
-def test_a_promotion_whose_alias_cannot_be_set_leaves_no_row(
-    first: dict[str, Any], training: dict[str, Any], settings: Settings
-) -> None:
+def test_what_was_never_packaged_is_not_promoted(first: dict[str, Any], settings: Settings) -> None:
+    with pytest.raises(NotFoundError, match="Version 99 of flood was never packaged"):
+        promotion.promote(USE_CASE, 99, "nobody", "no reason", settings=settings)
+
+
+def test_a_move_whose_alias_cannot_be_set_leaves_no_row(first: dict[str, Any], settings: Settings) -> None:
     from mlflow.exceptions import MlflowException
 
-    missing = {**first, "version": 99}
     with pytest.raises(MlflowException):
-        promotion.promote(USE_CASE, training, missing, {"bento": "x:v99", "model_sha256": ""}, "nobody", settings)
+        history.move(USE_CASE, settings, tracking.CHAMPION, 99, actor="nobody", reason="none", evidence={})
     assert len(_promotions(settings)) == 1
     assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1
 
@@ -187,7 +177,7 @@ def test_the_parent_run_has_metrics_the_evaluation_and_the_figures(
     assert parent_run.data.tags["snapshot.cutoff"] == str(CUTOFF)
     assert "evaluation.json" in {file.path for file in client.list_artifacts(first["run_id"])}
     figures = {Path(file.path).name for file in client.list_artifacts(first["run_id"], "figures")}
-    assert figures == {"hydrograph.png", "importances.png", "importances.csv"}
+    assert figures == {"hydrograph.png", "importances.png", "importances.csv", "segments.png"}
 
 
 def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
@@ -204,7 +194,7 @@ def test_each_candidate_run_has_parameters_metrics_its_data_and_a_signature(
         assert run.data.tags["snapshot.sha256"].startswith(given.dataset.digest)
     signature = get_model_info(first["model_uri"]).signature
     hidden = {"site_id", "day", *USE_CASE.labels, *USE_CASE.notes}
-    assert set(signature.inputs.input_names()) == set(columns()) - hidden
+    assert set(signature.inputs.input_names()) == set(columns_of_features()) - hidden
     assert signature.outputs.input_names() == list(OUTPUTS)
 
 
@@ -229,7 +219,7 @@ def test_the_same_rows_give_the_same_snapshot_and_the_same_metrics(
         assert after.data.metrics[name] == before.data.metrics[name], name
 
 
-def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
+def test_a_worse_challenger_is_refused_by_every_clause_and_the_champion_stays(
     first: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant = Pipeline([("scale", SiteScaler()), ("forecast", ConformalForecaster(DummyRegressor()))])
@@ -240,6 +230,8 @@ def test_a_worse_challenger_is_refused_by_both_clauses_and_the_champion_stays(
     assert [(clause["name"], clause["passed"]) for clause in verdict["clauses"]] == [
         ("baseline", False),
         ("champion", False),
+        ("segments", False),
+        ("leakage", True),
     ]
     assert int(tracking.alias_version(USE_CASE, settings, tracking.CHAMPION).version) == 1
     assert tracking.client(settings).get_model_version("flood", "2").tags["gate"] == "refused"
@@ -335,7 +327,7 @@ def test_a_champion_whose_file_is_not_the_promoted_one_is_not_loaded(
         file.write_bytes(kept)
 
 
-class _Loads(HTMLParser):
+class Loads(HTMLParser):
     """What a page loads by itself."""
 
     def __init__(self) -> None:
@@ -350,7 +342,7 @@ class _Loads(HTMLParser):
 def test_a_drift_report_opens_offline_and_its_summary_is_found_again(first: dict[str, Any], settings: Settings) -> None:
     summary = drift.report(USE_CASE, Window(LAST, LAST), settings)
     path = Path(summary["report"])
-    page = _Loads()
+    page = Loads()
     page.feed(path.read_text(encoding="utf-8"))
     assert path.stat().st_size > 10_000
     assert [address for address in page.addresses if address.startswith(("http:", "https:", "//"))] == []

@@ -15,7 +15,7 @@ from psycopg2.extras import execute_values
 from pydantic import SecretStr
 from unit.churn.customers import frame_of
 
-from models import flow, score, selection, snapshot, tracking
+from models import flow, measurement, score, selection, snapshot, tracking
 from models.serving.bento import bento_folder
 from models.serving.card import read_card
 from models.snapshot import EVERYTHING, Snapshot
@@ -108,9 +108,10 @@ def test_a_champion_is_compared_on_customers_that_it_was_not_trained_on(
     champion: dict[str, Any], settings: Settings
 ) -> None:
     again = _train(settings)
+    assert (again["passed"], again["promoted"]) == (True, False)  # a person is to say so
     report = selection.evaluation_of(settings, again["run_id"])
     clauses = {clause["name"]: clause["said"] for clause in report["verdict"]["clauses"]}
     assert "on the same 180 rows" in clauses["champion"]
     taken = Snapshot.from_dict(report["snapshot"])
     everybody = snapshot.read(CHURN, taken, settings)
-    assert selection._unseen_by(taken, CHURN, settings, everybody).sum() == 180
+    assert measurement.unseen_by(taken, CHURN, settings, everybody).sum() == 180

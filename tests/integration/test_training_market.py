@@ -77,7 +77,13 @@ def test_a_classifier_goes_the_whole_way_from_features_to_champion(
     logged = tracking.client(settings).get_run(equities["run_id"])
     assert {"roc_auc", "majority/roc_auc_within_days", "roc_auc/A_B"} <= set(logged.data.metrics)
     files = tracking.client(settings).list_artifacts(equities["run_id"], "figures")
-    assert {Path(file.path).stem for file in files} == {"confusion", "calibration", "correlations", "importances"}
+    assert {Path(file.path).stem for file in files} == {
+        "confusion",
+        "calibration",
+        "correlations",
+        "importances",
+        "segments",
+    }
     card = read_card(bento_folder(settings, "headwater-equities:v1") / "src" / "model")
     types = {feature.name: (feature.type, feature.nullable) for feature in card.features}
     assert types["close_inr"] == ("float", False)

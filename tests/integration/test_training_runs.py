@@ -112,7 +112,7 @@ def test_a_training_of_the_command_line_ends_its_run_as_it_ends(
 
     refused = {"version": 1, "name": "ridge", "verdict": "worse", "passed": False}
     monkeypatch.setattr(train, "train_candidate", stopped)
-    monkeypatch.setattr(flow.selection, "select", lambda *_: refused)
+    monkeypatch.setattr(flow.selection, "select", lambda *_, **__: refused)
     if error is None:
         flow.train_and_promote(FLOOD, settings, AT_CUTOFF)
     else:

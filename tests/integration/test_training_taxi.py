@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from models import drift, promotion, score, selection, snapshot, tracking, train
-from models.serving.card import file_sha256
+from models import artifacts, drift, history, score, selection, snapshot, tracking, train
 from models.snapshot import Extent
 from pipelines import bootstrap, database, registry
 from pipelines.registry import get_use_case
@@ -59,9 +58,9 @@ def trained(settings: Settings) -> dict[str, Any]:
         candidates = [train.train_candidate(TAXI, training, name, settings) for name in quick]
     selected = selection.select(TAXI, training, candidates, settings)
     client, version = tracking.client(settings), str(selected["version"])
-    sha256 = file_sha256(promotion.download_model(settings, selected["model_uri"]))
+    sha256 = artifacts.model_sha256(settings, selected["model_uri"])
     client.set_model_version_tag(TAXI.experiment, version, "model.sha256", sha256)
-    client.set_registered_model_alias(TAXI.experiment, tracking.CHAMPION, version)
+    history.move(TAXI, settings, tracking.CHAMPION, int(version), actor="tester", reason="", evidence={}, bento="none")
     return {**selected, "training": training}
 
 

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from headwater.cli import app
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
+             "lineage", "models probe", "models history", "models compare", "models approve", "models reject",
+             "models rollback",
              "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
              "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
@@ -79,6 +81,9 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("run flood --from 2026-03-01 --step guess", "There is no step 'guess'; there is: fetch, check, load"),
         ("run flood --from 2026-03-01", "no local stack is running; start one with `headwater up`"),
         ("train flood --cutoff 1.1.2024", "'1.1.2024' is not a day"),
+        ("models history nowhere", "There is no use case 'nowhere'"),
+        ("models rollback flood --to yesterday", "'yesterday' is neither a version nor a time; write it as 3, or as"),
+        ("models approve flood 2 --reason better", "no local stack is running; start one with `headwater up`"),
         ("predict flood --site=1", "no local stack is running; start one with `headwater up`"),
         ("predict flood --entity 1", "no local stack is running; start one with `headwater up`"),
         ("predict flood", "Name what to predict for, once: --entity NAME, or --site NAME."),

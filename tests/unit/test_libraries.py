@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -161,6 +162,18 @@ def test_httpx_and_tenacity_try_again_until_an_answer_comes() -> None:
     assert answer.json() == {"a": 1}
 
 
+def test_openlineage_appends_an_event_to_a_file(tmp_path: Path) -> None:
+    from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+    from openlineage.client.transport.file import FileConfig, FileTransport
+
+    run, job = Run(runId="0b7c5f0e-6a3c-4c55-9f0b-6b1f6f0f8f6e"), Job(namespace="headwater", name="flood__score.score")
+    transport = FileTransport(FileConfig(log_file_path=str(tmp_path / "events.jsonl"), append=True))
+    for state in (RunState.START, RunState.COMPLETE):
+        transport.emit(RunEvent(eventType=state, eventTime="2026-03-01T00:00:00Z", run=run, job=job, producer="urn:a"))
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["eventType"] for line in lines] == ["START", "COMPLETE"]
+
+
 def test_honcho_reads_the_procfile() -> None:
     from honcho.environ import parse_procfile
 
@@ -200,6 +213,13 @@ def test_matplotlib_draws_without_a_screen(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_markdown_it_makes_a_table_and_lets_no_html_through() -> None:
+    from markdown_it import MarkdownIt
+
+    said = MarkdownIt("commonmark", {"html": False}).enable("table").render("| a |\n| --- |\n| <b>1</b> |")
+    assert "<td>&lt;b&gt;1&lt;/b&gt;</td>" in said
+
+
 def test_distributed_runs_what_joblib_hands_it() -> None:
     from distributed import Client
     from joblib import Parallel, delayed, parallel_config
@@ -220,3 +240,11 @@ def test_airflow_is_the_one_release_that_is_supported_and_reads_a_partition_time
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["CronPartitionTimetable"], done.stderr
     assert version("apache-airflow") == "3.3.2"
+
+
+def test_selenium_hands_its_options_to_a_browser_as_the_protocol_has_them() -> None:
+    from selenium.webdriver import ChromeOptions
+
+    options = ChromeOptions()
+    options.add_argument("--headless")
+    assert options.to_capabilities()["goog:chromeOptions"]["args"] == ["--headless"]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from models.promotion import _type
+from models.packaging import _type
 from models.serving.app import prediction_app
 from models.serving.card import ServingCard, file_sha256, read_card
 from models.serving.schema import feature_frame, json_outputs, json_rows, request_model

@@ -18,7 +18,19 @@ from pipelines.use_cases.churn.encoder import Encoder
 from pipelines.use_cases.churn.forecaster import BREAK_EVEN, OUTPUTS, TEXTS, ChurnForecaster
 from pipelines.use_cases.churn.metrics import all_metrics
 
-__all__ = ["OUTPUTS", "SPACES", "TEXTS", "baselines", "candidates", "figures", "metrics", "selection_score", "usable"]
+__all__ = [
+    "OUTPUTS",
+    "SPACES",
+    "TEXTS",
+    "baselines",
+    "candidates",
+    "decisions",
+    "due",
+    "figures",
+    "metrics",
+    "selection_score",
+    "usable",
+]
 
 TARGET = "is_churn_next_month"
 
@@ -103,6 +115,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     """All metrics of a forecast on usable rows."""
     is_offered, probability = (forecast[name].to_numpy(dtype="float64") for name in OUTPUTS)
     return all_metrics(frame[TARGET].to_numpy(dtype=bool), probability, is_offered.astype(bool))
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: the customer is made an offer to stay, or not."""
+    return forecast["is_offer_worthwhile"].astype(bool).map({True: "offer", False: "no offer"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """The decisions that were due: an offer to those who left."""
+    return frame[TARGET].astype(bool).map({True: "offer", False: "no offer"})
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

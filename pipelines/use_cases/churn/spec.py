@@ -1,6 +1,6 @@
 """Customer churn: whether a customer of a telephone company leaves within the next month, from its CRM's database."""
 
-from pipelines.spec import Column, Dataset, Gate, Retention, Search, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Search, Segmentation, Source, UseCase
 
 OFFER_USD = 30.0
 """What it costs to make a customer an offer to stay."""
@@ -152,7 +152,20 @@ USE_CASE = UseCase(
     target="is_churn_next_month",
     labels=("is_churn_next_month", "label_day"),
     notes=("is_first_version",),
-    gate=Gate(metric="roc_auc", must_beat="contract", may_lose=0.01),
+    hindsight_note="is_first_version",
+    gate=Gate(metric="roc_auc", must_beat="contract", may_lose=0.01, segment_may_lose=0.05),
+    segments=(
+        Segmentation(name="contract", column="contract"),
+        Segmentation(name="tenure in months", column="tenure_months", edges=(12.0, 36.0)),
+        Segmentation(name="senior", column="is_senior"),
+    ),
+    # A customer's months are one customer
+    intervals=Intervals(by="entity"),
+    limits=(
+        "It says who is likely to leave, not whom an offer would keep: that needs a trial with offers at random.",
+        "Reasons are what moves the model, not causes.",
+        "No ground to refuse a service or to set a price.",
+    ),
     features_on="month_end",
     # The features of a month come with its bills
     late_days=35,

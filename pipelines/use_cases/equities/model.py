@@ -252,6 +252,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     return {"roc_auc_within_days": within, **all_metrics(is_up, probability, is_said)}
 
 
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: the share is said to go up, or not."""
+    return (forecast["is_up"] == 1.0).map({True: "up", False: "not up"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """What should have been said, by what came."""
+    return frame[TARGET].astype(bool).map({True: "up", False: "not up"})
+
+
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
     """The confusion matrix, the calibration, and how the model's inputs go together in the hold-out."""
     is_up, is_said = frame[TARGET].to_numpy(dtype=bool), forecast["is_up"].to_numpy(dtype=bool)

@@ -1,6 +1,6 @@
 """Indian equities: whether a share's adjusted price will be higher five sessions on, from NSE's daily files."""
 
-from pipelines.spec import Calendar, Column, Dataset, Gate, Source, UseCase
+from pipelines.spec import Calendar, Column, Dataset, Gate, Intervals, Segmentation, Source, UseCase
 
 MOST_INR = 10_000_000.0
 """No price is above this: the dearest share has traded at a few hundred thousand rupees."""
@@ -168,7 +168,18 @@ USE_CASE = UseCase(
     notes=("instrument", "isin", "series", "sessions", "is_unexplained_jump"),
     required_features=("close_inr", "return_5d"),
     # Not the AUC over all rows: a hold-out has too few days for it to tell more than how the market went
-    gate=Gate(metric="roc_auc_within_days", must_beat="majority", may_lose=0.01),
+    gate=Gate(metric="roc_auc_within_days", must_beat="majority", may_lose=0.01, segment_may_lose=0.03),
+    segments=(
+        Segmentation(name="turnover in rupees", column="turnover_inr", edges=(1e7, 1e8)),
+        Segmentation(name="market of five days", column="market_return_5d", edges=(0.0,), labels=("fell", "rose")),
+    ),
+    # Labels of five sessions overlap for a week
+    intervals=Intervals(block_days=14),
+    limits=(
+        "It tells one share of a day from the other by a little more than chance, and not where the market goes.",
+        "Costs of trading are not in it, and are more than what it knows.",
+        "Shares that trade less than a million rupees a day were neither trained on nor measured.",
+    ),
     label_days=21,
     label_day_column="label_day",
     carries_state=True,

@@ -30,6 +30,8 @@ LEVELS = np.linspace(0.0, 1.0, 201)
 BIN_EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 """Forecasts are binned at these quantiles: the higher the river, the wider its errors."""
 BLOCKS = 4
+WARN_FROM = 0.5
+"""Flood probability from which a warning goes out."""
 
 
 class SiteScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -186,6 +188,17 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     columns = {name: forecast[name].to_numpy(dtype="float64") for name in OUTPUTS}
     observed = frame["discharge_next_m3s"].to_numpy(dtype="float64")
     return all_metrics(observed, frame["is_flood_next"].to_numpy(), columns)
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: a flood is warned of, or not."""
+    is_warned = forecast["flood_probability"] >= WARN_FROM
+    return is_warned.map({True: "warning", False: "no warning"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """The decisions that were due, by what came."""
+    return frame["is_flood_next"].astype(bool).map({True: "warning", False: "no warning"})
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """River floods: tomorrow's mean discharge of a river, with quantiles and the probability of a flood."""
 
-from pipelines.spec import Column, Dataset, Gate, Retention, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Segmentation, Source, UseCase
 
 _SITE = Column(name="site_id", type="string", key=True, doc="USGS site number, with its leading zeros.")
 _DAY = Column(name="day", type="date", key=True, coercions=("text",), doc="Calendar day in the site's own time zone.")
@@ -167,7 +167,23 @@ USE_CASE = UseCase(
     labels=("discharge_next_m3s", "is_flood_next"),
     notes=("is_hindcast",),
     required_features=("discharge_m3s", "flood_threshold_m3s"),
-    gate=Gate(metric="nse", must_beat="persistence", may_lose=0.02),
+    gate=Gate(metric="nse", must_beat="persistence", may_lose=0.02, segment_may_lose=0.1),
+    segments=(
+        Segmentation(name="site", column="site_id"),
+        Segmentation(
+            name="rain forecast", column="precip_next_mm", edges=(1.0, 10.0), labels=("dry", "rain", "heavy rain")
+        ),
+        Segmentation(name="half year", column="season_cos", edges=(0.0,), labels=("April on", "October on")),
+        Segmentation(name="flood", column="is_flood_next"),
+    ),
+    # A flood and the weeks that it takes to recede are one event
+    intervals=Intervals(block_days=30),
+    limits=(
+        "A forecast of the next day's mean: the peak within a day is higher.",
+        "It knows no dams: where gates are opened, the river does what rain does not explain.",
+        "Trained on a hindcast it is better on paper than with real weather forecasts; see is_hindcast.",
+        "A site without a flood threshold, in its first year, gets no forecast.",
+    ),
     memory_days=90,
     yearly_memory=True,
     # A model of rare floods learns from all years there are

@@ -32,6 +32,8 @@ RATES = ("standard", "jfk", "newark", "nassau or westchester")
 """Rates by the meter, or flat. What is negotiated was agreed on, and nothing in a trip tells it."""
 LOW, HIGH = 0.02, 0.98
 BLOCKS = 3
+TOLERANCE = 2.0
+"""Two fares that are further apart, in USD, are different quotes to a passenger."""
 _PLAIN = (
     "distance_miles", "pickup_hour", "weekday", "passengers", "pickup_longitude", "pickup_latitude",
     "dropoff_longitude", "dropoff_latitude", "straight_miles", "pickup_zone", "dropoff_zone",
@@ -232,6 +234,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     """All metrics of a forecast on usable rows."""
     fare, said = frame[TARGET].to_numpy("float64"), forecast["fare_usd"].to_numpy("float64")
     return all_metrics(fare, said, frame["distance_miles"].to_numpy("float64"))
+
+
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """What is done on a forecast: the fare is quoted, in USD."""
+    return forecast["fare_usd"].astype("float64")
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """The quotes that were due: the fares."""
+    return frame[TARGET].astype("float64")
 
 
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """New York's yellow taxis: the metered fare of a trip, from the monthly files of the Taxi and Limousine Commission."""
 
-from pipelines.spec import Column, Dataset, Gate, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Segmentation, Source, UseCase
 
 MOST_USD = 1_000.0
 """No trip is charged more; what is, is a slip of the keys (3,004.00 for one mile) and goes to quarantine."""
@@ -143,7 +143,22 @@ USE_CASE = UseCase(
     labels=("fare_usd", "total_usd"),
     notes=("payment",),
     required_features=("distance_miles", "pickup_hour", "weekday"),
-    gate=Gate(metric="rmse_usd", must_beat="linear", higher_is_better=False, may_lose=0.05),
+    gate=Gate(metric="rmse_usd", must_beat="linear", higher_is_better=False, may_lose=0.05, segment_may_lose=0.5),
+    segments=(
+        Segmentation(name="rate", column="rate"),
+        Segmentation(
+            name="hour",
+            column="pickup_hour",
+            edges=(6.0, 10.0, 16.0, 20.0),
+            labels=("night", "morning", "day", "rush hour", "evening"),
+        ),
+        Segmentation(name="distance in miles", column="distance_miles", edges=(2.0, 10.0)),
+    ),
+    limits=(
+        "Negotiated and group fares were agreed on; the model has seen none.",
+        "Tips, tolls and surcharges are no part of the fare.",
+        "A new tariff is known to it only when trips of that tariff have been trained on.",
+    ),
     # The fare is known when the trip ends
     label_days=0,
     holdout_days=60,

@@ -11,7 +11,8 @@ select
     removals.day as removed_on
 from {{ ref("stg_churn__contracts") }} as contracts
 left join lateral (
-    select max(removals.day) as day
+    -- The first one: those after it are of later versions, which this one must not know
+    select min(removals.day) as day
     from {{ ref("stg_churn__removals") }} as removals
     where
         removals.table_name = 'crm.contracts'

@@ -6,10 +6,9 @@
 with removals as (
     select
         row_key as customer_id,
-        max(day) as removed_on
+        day
     from {{ ref("stg_churn__removals") }}
     where table_name = 'crm.customers'
-    group by row_key
 ),
 
 versions as (
@@ -26,13 +25,32 @@ versions as (
         customer_versions_all as (
             partition by customer_id order by day rows between unbounded preceding and unbounded following
         )
+),
+
+removal_days as (
+    select
+        versions.customer_id,
+        versions.day,
+        -- Whether the customer came back later is not known of a version
+        min(removals.day) as removed_on,
+        -- A customer that came back has a version from after the removal
+        max(removals.day) filter (where removals.day >= versions.newest_day) as newest_removed_on
+    from versions
+    inner join removals
+        on
+            versions.customer_id = removals.customer_id
+            and versions.day <= removals.day
+    group by versions.customer_id, versions.day
 )
 
 select
     versions.*,
-    case when previous_day is null then '-infinity'::date else day end as valid_from,
+    case when previous_day is null then '-infinity'::date else versions.day end as valid_from,
     coalesce(next_day, 'infinity'::date) as valid_to,
-    -- A customer that came back has a version from after the removal
-    case when removed_on >= newest_day then removed_on end as removed_on
+    removal_days.removed_on,
+    removal_days.newest_removed_on
 from versions
-left join removals using (customer_id)
+left join removal_days
+    on
+        versions.customer_id = removal_days.customer_id
+        and versions.day = removal_days.day

@@ -94,9 +94,11 @@ select
     billed.support_calls_3m::bigint as support_calls_3m,
     case
         when known.through < billed.label_day then null
+        -- Gone by then, as was noted only later
+        when customers.newest_left_on <= billed.day then null
         when customers.newest_left_on <= billed.label_day then true
         -- Erased within the month: whether the customer left by themselves is not known
-        when customers.removed_on <= billed.label_day then null
+        when customers.newest_removed_on <= billed.label_day then null
         else false
     end as is_churn_next_month,
     billed.label_day,
@@ -114,5 +116,5 @@ left join contracts
         and billed.day = contracts.day
 where
     billed.day between date '{{ var("start_day") }}' and date '{{ var("end_day") }}'
-    and (customers.newest_left_on is null or customers.newest_left_on > billed.day)
+    and (customers.left_on is null or customers.left_on > billed.day)
     and (customers.removed_on is null or customers.removed_on > billed.day)

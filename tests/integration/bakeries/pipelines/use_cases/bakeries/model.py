@@ -92,6 +92,16 @@ def metrics(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, float]:
     return {"roc_auc": auc, "brier": float(brier_score_loss(truth, said))}
 
 
+def decisions(forecast: pd.DataFrame) -> pd.Series:
+    """More is baked where a shop is likely to be sold out."""
+    return (forecast[OUTPUTS[0]] >= 0.5).map({True: "more", False: "as ever"})
+
+
+def due(frame: pd.DataFrame) -> pd.Series:
+    """More, where it was sold out."""
+    return frame[TARGET].astype(bool).map({True: "more", False: "as ever"})
+
+
 def figures(frame: pd.DataFrame, forecast: pd.DataFrame) -> dict[str, Any]:
     """How the probabilities are spread."""
     from matplotlib.figure import Figure

@@ -1,0 +1,67 @@
+"""
+### Rollback: an earlier champion becomes the champion again
+
+Runs by hand only: *Trigger* opens a form that asks to which version, or to whose time, and why. Without either it goes
+back to the champion before the present one. **rollback** makes sure that the version's model, Bento and training
+snapshot are what was promoted, moves the alias and writes who, when and why into the history. The service takes the
+version over within seconds; scoring and the drift report follow with their next run.
+
+**Needs** MLflow, Postgres, the lake and the Bento of that version.
+
+**When it fails**
+
+* *rollback*: the log says what is missing or has changed. `headwater models history` shows which champions there were;
+  name another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Param, task
+from dag_defaults import dag_options
+
+from pipelines.registry import get_use_case, use_cases
+from pipelines.spec import UseCase
+
+FORM = {
+    "to": Param(
+        None,
+        type=["null", "string"],
+        title="To",
+        description="A version, such as 3, or a time, such as 2026-03-01T12:00 (UTC); by default, the champion before.",
+    ),
+    "reason": Param(
+        None,
+        type=["null", "string"],
+        title="Reason",
+        description="Kept in the history of the model.",
+    ),
+}
+
+
+@task
+def rollback(slug: str, params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, Any]:
+    """Moves the alias back, with all that goes by the champion's version."""
+    from models import rollback as back
+
+    asked = params or {}
+    version, time = back.target(asked.get("to"))
+    return back.rollback(
+        get_use_case(slug),
+        f"{dag_run.triggering_user_name} (Airflow)",
+        asked.get("reason") or "no reason given",
+        to_version=version,
+        to_time=time,
+    )
+
+
+def build(use_case: UseCase) -> DAG:
+    """The DAG `<slug>__rollback`."""
+    with DAG(**dag_options(use_case, "rollback", __doc__), schedule=None, params=FORM) as dag:
+        rollback(use_case.slug)
+    return dag
+
+
+for case in use_cases().values():
+    globals()[case.dag_id("rollback")] = build(case)

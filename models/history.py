@@ -1,0 +1,162 @@
+"""The history of a use case's aliases: `ops.promotions`, to which rows are added and nothing else is ever done.
+
+    ops.promotions    every move of `champion` and `challenger`: from which version to which, who, when, why, evidence
+    ops.evidence      what a packaged version consists of, file by file, as it was when it was packaged
+
+What is champion is what the newest promotion says, and the alias in MLflow follows it. An alias that was moved in
+MLflow itself changes neither what is served nor what scores: it is noticed, recorded as such, and stays a remark.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from models import tracking
+from pipelines import database
+from pipelines.settings import Settings
+from pipelines.spec import UseCase
+
+BEHIND = "MLflow"
+"""Who moved an alias that was not moved by us: MLflow does not keep it."""
+_DDL = """
+alter table ops.promotions alter column to_version drop not null;
+create table if not exists ops.evidence (
+    use_case text not null,
+    version int not null,
+    sha256 text not null,
+    at timestamptz not null default now(),
+    evidence jsonb not null,
+    primary key (use_case, version, sha256)
+);
+create or replace function ops.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'rows are only ever added to ops.%, so its % is refused', tg_table_name, lower(tg_op);
+end $$;
+create or replace trigger append_only before update or delete or truncate on ops.promotions
+    for each statement execute function ops.refuse_change();
+create or replace trigger append_only before update or delete or truncate on ops.evidence
+    for each statement execute function ops.refuse_change();
+"""
+_INSERT = """
+insert into ops.promotions (use_case, alias, from_version, to_version, bento, actor, reason, evidence)
+values (%s, %s, %s, %s, %s, %s, %s, %s)"""
+_NEWEST = "select to_version from ops.promotions where use_case = %s and alias = %s order by promotion_id desc limit 1"
+
+
+def ensure(url: str) -> None:
+    """Makes the tables where they are missing."""
+    database.ensure_ops(url)
+    # Another lock than a reader's is taken by these statements, so only where there is something to do
+    if not database.query(url, "select 1 from pg_trigger where tgrelid = to_regclass('ops.evidence')"):
+        database.ensure(url, "promotions", _DDL)
+
+
+def move(
+    use_case: UseCase,
+    settings: Settings,
+    alias: str,
+    version: int | None,
+    *,
+    actor: str,
+    reason: str,
+    evidence: dict[str, Any],
+    bento: str | None = None,
+) -> None:
+    """Moves an alias to a version, or takes it away, and records it: either both, or neither.
+
+    A move behind our back is recorded before it.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached.
+    """
+    url, client = settings.require_database(), tracking.client(settings)
+    ensure(url)
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        present = _notice(cursor, use_case, settings, alias)
+        row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
+        cursor.execute(_INSERT, row)
+        # Inside the transaction: an alias that cannot be moved takes the row back
+        if version is not None:
+            client.set_registered_model_alias(use_case.experiment, alias, str(version))
+        else:
+            client.delete_registered_model_alias(use_case.experiment, alias)
+
+
+def notice(use_case: UseCase, settings: Settings) -> None:
+    """Records where an alias in MLflow is not where the history has it.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached.
+    """
+    url = settings.require_database()
+    ensure(url)
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        for alias in (tracking.CHAMPION, tracking.CHALLENGER):
+            _notice(cursor, use_case, settings, alias)
+
+
+def _notice(cursor: Any, use_case: UseCase, settings: Settings, alias: str) -> int | None:
+    """The version that has the alias in MLflow; recorded, if the newest row says another."""
+    cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"alias {use_case.slug} {alias}",))
+    found = tracking.alias_version(use_case, settings, alias)
+    present = int(found.version) if found is not None else None
+    cursor.execute(_NEWEST, (use_case.slug, alias))
+    (known,) = cursor.fetchone() or (None,)
+    if present != known:
+        seen: dict[str, Any] = {"seen_in_mlflow": True, "mlflow_version": present}
+        said = f"The alias was moved to version {present} in MLflow itself, which keeps no time of that"
+        if found is not None:
+            at = datetime.fromtimestamp(found.last_updated_timestamp / 1000, UTC).isoformat(timespec="seconds")
+            seen |= {"mlflow_version_updated_at": at, "run_id": found.run_id}
+            said += f" (MLflow last changed the version at {at})"
+        else:
+            said = "The alias was taken away in MLflow itself, which keeps no time of that"
+        row = (use_case.slug, alias, known, present, None, BEHIND, said, json.dumps(seen))
+        cursor.execute(_INSERT, row)
+    return present
+
+
+def moves(use_case: UseCase, settings: Settings) -> list[dict[str, Any]]:
+    """Every move of an alias, the newest first, with the columns of `ops.promotions`; also those just noticed.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached.
+    """
+    notice(use_case, settings)
+    return database.query(
+        settings.require_database(),
+        "select promotion_id, at, alias, from_version, to_version, bento, actor, reason, evidence"
+        " from ops.promotions where use_case = %s order by promotion_id desc",
+        (use_case.slug,),
+    )
+
+
+def is_behind_our_back(move: dict[str, Any]) -> bool:
+    """Whether a row of `moves` tells of an alias that was moved in MLflow itself."""
+    return bool(move["evidence"].get("seen_in_mlflow"))
+
+
+def keep(use_case: UseCase, settings: Settings, version: int, sha256: str, evidence: dict[str, Any]) -> None:
+    """Keeps the evidence of a packaged version; the same again changes nothing."""
+    url = settings.require_database()
+    ensure(url)
+    database.query(
+        url,
+        "insert into ops.evidence (use_case, version, sha256, evidence) values (%s, %s, %s, %s) on conflict do nothing",
+        (use_case.slug, version, sha256, json.dumps(evidence)),
+    )
+
+
+def kept(use_case: UseCase, settings: Settings, version: int, sha256: str | None = None) -> dict[str, Any] | None:
+    """The evidence of a packaged version with that hash, or else the newest; None where there is none."""
+    url = settings.require_database()
+    ensure(url)
+    rows = database.query(
+        url,
+        "select evidence from ops.evidence where use_case = %s and version = %s and sha256 = coalesce(%s, sha256)"
+        " order by at desc limit 1",
+        (use_case.slug, version, sha256),
+    )
+    return rows[0]["evidence"] if rows else None
