@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from html import escape
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,23 @@ def _purpose(use_case: UseCase) -> Iterator[str]:
 
 def _data(use_case: UseCase, snapshot: Snapshot) -> Iterator[str]:
     gap = f"{snapshot.gap_days} day{'' if snapshot.gap_days == 1 else 's'}"
-    sampled = f"a sample of {use_case.sample_rows:,} rows" if use_case.sample_rows else "all rows"
     yield (
-        f"## Data\n\n{snapshot.rows:,} rows of {snapshot.first_day} to {snapshot.last_day} ({sampled}; "
+        f"## Data\n\n{snapshot.rows:,} rows of {snapshot.first_day} to {snapshot.last_day} ({_sampled(use_case)}; "
         f"{snapshot.scope} entities), {snapshot.parted}, with a gap of {gap} before it. They are "
         f"version {snapshot.version} of the training snapshots; sha256 `{snapshot.sha256}`."
     )
+
+
+def _sampled(use_case: UseCase) -> str:
+    """Which rows a training takes of those that there are, in words."""
+    told = [f"a sample of up to {use_case.sample_rows:,} rows" if use_case.sample_rows else "all rows"]
+    if use_case.sample_days is not None:
+        told.append(f"of the last {use_case.sample_days:,} days")
+    if use_case.sample_keeps:
+        told.append(f"with every one to train on where {use_case.sample_keeps} holds")
+    if use_case.sample_means:
+        told.append(f"with one for those of a day that agree in {', '.join(use_case.sample_means)}")
+    return ", ".join(told)
 
 
 _SAID = {
@@ -156,7 +168,7 @@ def html(said: str, folder: Path) -> str:
     for path in _pictures(folder):
         data = base64.b64encode(path.read_bytes()).decode()
         body = body.replace(f'src="figures/{path.name}"', f'src="data:image/png;base64,{data}"')
-    title = said.partition("\n")[0].removeprefix("# ")
+    title = escape(said.partition("\n")[0].removeprefix("# "))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>"
