@@ -16,6 +16,7 @@ import pytest
 
 from headwater.stack import backfills
 from pipelines import errors
+from pipelines.lineage_sets import FLOWS
 from pipelines.pools import DEFAULT, WAREHOUSE, pools
 from pipelines.registry import use_cases
 from pipelines.schedule import day_of_run, periods, whole
@@ -353,6 +354,21 @@ def test_a_model_is_only_promoted_after_it_was_packaged_and_selected(bag: Any) -
         asked = dag.get_task("approve")
         assert asked.response_timeout == timedelta(hours=case.approval.timeout_hours)
         assert asked.defaults == [case.approval.default.capitalize()]
+
+
+def test_before_a_selection_the_features_are_probed_for_leakage_beside_the_candidates(bag: Any) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("train")]
+        assert dag.get_task("probe").upstream_task_ids == {"start"}
+        assert "probe" in dag.get_task("select").upstream_task_ids
+
+
+def test_openlineage_is_told_what_each_task_moves_and_of_none_that_there_is_not(bag: Any) -> None:
+    """A task that is new here is to be added to `lineage_sets.FLOWS`, or to those that move no data."""
+    there = {(dag_id.partition("__")[2], task.task_id.rpartition(".")[2])
+             for dag_id in _expected() for task in bag.dags[dag_id].tasks}  # fmt: skip
+    no_data = {("ingest", "plan_check"), ("ingest", "plan_load"), ("train", "candidates"), ("train", "approve")}
+    assert there == set(FLOWS) | no_data
 
 
 @pytest.mark.parametrize(
