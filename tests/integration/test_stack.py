@@ -373,6 +373,7 @@ def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of_rivers: Stack, tmp_path: Path) -> None:
     require_browser()
     settings, flood, stack = get_settings(), get_use_case("flood"), history_of_rivers
@@ -425,7 +426,7 @@ def test_the_form_of_the_rollback_sets_right_what_was_moved_behind_our_back(stac
 
 
 def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-    deadline = time.monotonic() + 540
+    deadline = time.monotonic() + 1000
     while True:
         states = {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}
         if states.get(task_id) == state:
