@@ -21,7 +21,7 @@ def by_policy(use_case: UseCase, selected: dict[str, Any], settings: Settings | 
     settings = settings or get_settings()
     if current_champion(settings, use_case) is None:
         return "the first model" if use_case.approval.first_by_itself else None
-    sides = _versus(selection.evaluation_of(settings, selected["run_id"]))
+    sides = selection.evaluation_of(settings, selected["run_id"]).get("champion") or {}
     metric, margin = use_case.gate.metric, use_case.approval.clear_win
     ours, theirs = (sides.get(side, {}).get(metric) for side in ("challenger", "champion"))
     if margin is None or ours is None or theirs is None:
@@ -79,7 +79,7 @@ def _clauses(report: dict[str, Any]) -> str:
 
 def _comparison(version: int, report: dict[str, Any]) -> str:
     """The metrics over the hold-out beside the baselines; beside the champion on the rows that neither has seen."""
-    versus = _versus(report)
+    versus = {name: side for name, side in (report.get("champion") or {}).items() if isinstance(side, dict)}
     sides = {f"version {version}": report["challenger"]["overall"]}
     sides |= {name: found["overall"] for name, found in report["baselines"].items()}
     names = list(report["challenger"]["overall"])
@@ -87,14 +87,9 @@ def _comparison(version: int, report: dict[str, Any]) -> str:
     both = [versus.get(side) or {} for side in ("challenger", "champion")]
     if not all(both):
         return said
-    header = ("metric", f"version {version}", f"champion {report['champion']['version']}")
+    header = ("metric", f"version {version}", f"champion {report['champion'].get('version', '')}".strip())
     rows = [_row(name, both) for name in names if name in both[0]]
     return f"{said}\n\n### Against the champion, on rows that neither was trained on\n\n{_table(header, rows)}"
-
-
-def _versus(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Metrics of the challenger and of the champion on the same rows; empty where they cannot be compared."""
-    return (report.get("champion") or {}).get("metrics") or {}
 
 
 def _flips(report: dict[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from models import tracking
 from models.serving.card import file_sha256
@@ -20,6 +22,12 @@ def model_file(settings: Settings, model_uri: str) -> Iterator[Path]:
     tracking.client(settings)
     with TemporaryDirectory(prefix="headwater-model-") as folder:
         yield Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder)) / "model.pkl"
+
+
+def load_model(settings: Settings, model_uri: str) -> Any:
+    """The model of a registered or logged version."""
+    with model_file(settings, model_uri) as path:
+        return pickle.loads(path.read_bytes())  # noqa: S301 - from our own registry
 
 
 def model_sha256(settings: Settings, model_uri: str) -> str:

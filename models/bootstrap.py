@@ -33,7 +33,11 @@ class Interval:
 
 
 def draw(
-    use_case: UseCase, frame: pd.DataFrame, forecasts: Mapping[str, pd.DataFrame], seed: int = 0
+    use_case: UseCase,
+    frame: pd.DataFrame,
+    forecasts: Mapping[str, pd.DataFrame],
+    seed: int = 0,
+    draws: int | None = None,
 ) -> dict[str, Draws]:
     """Metrics of each forecast on the same drawn rows; no draws where the rows are of fewer than `LEAST_BLOCKS` blocks.
 
@@ -41,6 +45,7 @@ def draw(
         frame: the rows of the hold-out.
         forecasts: by name, a row a row of `frame`.
         seed: gives the same draws for the same rows.
+        draws: how many; by default as many as the spec says.
     """
     random = np.random.default_rng(seed)
     kept = np.arange(len(frame))
@@ -48,7 +53,7 @@ def draw(
         kept = np.sort(random.choice(len(frame), MOST_ROWS, replace=False))
     frame = frame.iloc[kept]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in forecasts}
-    for rows, days in _drawn(use_case, frame, random):
+    for rows, days in _drawn(use_case, frame, random, draws or use_case.intervals.draws):
         drawn = frame.iloc[rows].assign(**{use_case.day_column: days})
         for name, forecast in forecasts.items():
             found[name].append(overall(use_case, drawn, forecast.iloc[kept[rows]]))
@@ -56,7 +61,7 @@ def draw(
 
 
 def _drawn(
-    use_case: UseCase, frame: pd.DataFrame, random: np.random.Generator
+    use_case: UseCase, frame: pd.DataFrame, random: np.random.Generator, draws: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.datetime64]]]:
     """Positions of the rows of each draw, and their days: a block that is drawn twice counts twice, as other days."""
     days = pd.to_datetime(frame[use_case.day_column]).to_numpy().astype("datetime64[D]")
@@ -64,7 +69,7 @@ def _drawn(
     if len(blocks) < LEAST_BLOCKS:
         return
     span = np.timedelta64(int((days.max() - days.min()).astype(int)) + 1, "D")
-    for _ in range(use_case.intervals.draws):
+    for _ in range(draws):
         chosen = random.integers(len(blocks), size=len(blocks))
         rows = np.concatenate([blocks[at] for at in chosen])
         place = np.repeat(np.arange(len(chosen)), [len(blocks[at]) for at in chosen])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from models import history, selection, tracking
+from models import history, provenance, selection, tracking
+from models.snapshot import Snapshot
 from pipelines.errors import NotFoundError
 from pipelines.settings import PROJECT, Settings
 from pipelines.spec import UseCase
@@ -35,7 +36,7 @@ def compare(use_case: UseCase, first: int, second: int, settings: Settings) -> d
         "parameters": _differing(*({"candidate": version.tags.get("candidate"), **run.data.params}
                                    for version, run in zip(versions, runs, strict=True))),
         "data": _differing(*(_data(use_case, version, settings) for version in versions)),
-        "features": _differing(*(_features(use_case, version) for version in versions)),
+        "features": _differing(*(_features(use_case, version, settings) for version in versions)),
         "code": {"commits": tuple(commits), "files": _files_between(*commits)},
     }  # fmt: skip
 
@@ -65,12 +66,10 @@ def _data(use_case: UseCase, version: Any, settings: Settings) -> dict[str, Any]
     return snapshot | {f"contract of {name}": number for name, number in found.get("contracts", {}).items()}
 
 
-def _features(use_case: UseCase, version: Any) -> dict[str, str]:
-    """Type of each input, as the model's signature says it."""
-    import mlflow
-
-    signature = mlflow.models.get_model_info(f"models:/{use_case.experiment}/{version.version}").signature
-    return {column["name"]: column["type"] for column in signature.inputs.to_dict()}
+def _features(use_case: UseCase, version: Any, settings: Settings) -> dict[str, str]:
+    """Type and version of each column of the training snapshot, as its manifest has them."""
+    found = provenance.features_of(use_case, Snapshot.from_tags(version.tags), settings)
+    return {feature.name: f"{feature.type}, version {feature.version}" for feature in found}
 
 
 def _pairs(first: dict[str, Any], second: dict[str, Any]) -> Pairs:

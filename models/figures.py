@@ -46,7 +46,7 @@ def draw_report(use_case: UseCase, report: Mapping[str, Any], folder: Path) -> l
 
 
 def _segments(use_case: UseCase, report: Mapping[str, Any]) -> Any:
-    """The gate's metric by segment with its interval, the baseline beside it."""
+    """The gate's metric by segment with its interval; beside it the baseline, and the champion where it can be."""
     from matplotlib.figure import Figure
 
     rows = [one for one in report["segments"][::-1] if one["challenger"] is not None]
@@ -60,10 +60,15 @@ def _segments(use_case: UseCase, report: Mapping[str, Any]) -> Any:
     places = range(len(rows))
     axes.scatter([one["baseline"] for one in rows], places, marker="|", color="black", label=use_case.gate.must_beat)
     axes.scatter([one["challenger"] for one in rows], places, s=22, color="#01497c", label="challenger", zorder=2)
+    versus = (report["champion"] or {}).get("segments", [])
+    known = {(one["segmentation"], one["segment"]): one["champion"] for one in versus}
+    theirs = [known.get((one["segmentation"], one["segment"]), float("nan")) for one in rows]
+    if known:
+        axes.scatter(theirs, places, s=30, marker="x", color="#e76f51", label="champion", zorder=3)
     axes.axvline(report["challenger"]["overall"][use_case.gate.metric], color="#01497c", lw=0.6, ls=":")
     axes.set_yticks(places, names)
     axes.set_xlabel(f"{use_case.gate.metric}, with its {report['level']:.0%} interval; dotted: over all")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -89,7 +94,7 @@ def _flips(table: pd.DataFrame) -> Any:
         left = left + share
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
     axes.set_xlabel("share of the rows whose decision changes")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models import logged, measurement, runs, search, selection, tracking, train
+from models.artifacts import load_model
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
 from pipelines.settings import Settings
@@ -80,7 +81,7 @@ def _measured(
     snapshot = Snapshot.from_dict(training["snapshot"])
     part, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
     best = selection.best_of(use_case, trained)
-    model = mlflow.sklearn.load_model(best["model_uri"])
+    model = load_model(settings, best["model_uri"])
     with search.one_thread():
         forecast = model.predict(features(use_case, holdout))
     found = measurement.find(use_case, settings, part, holdout, forecast, alone=True)

@@ -16,6 +16,8 @@ from pipelines.spec import Segmentation, UseCase
 
 LEAST_ROWS = 50
 """Segments with fewer rows are only counted: neither measured nor held against the gate."""
+DRAWS = 40
+"""For the interval of a segment by itself, which is to be seen and decides nothing."""
 MOST_SEGMENTS = 20
 """Of one segmentation, those with the most rows."""
 
@@ -88,8 +90,10 @@ def measure(
     for segmentation, segment, rows in each(use_case, frame):
         sides = {"ours": forecast.iloc[rows], "baseline": baseline.iloc[rows]}
         ours, theirs = _metrics(use_case, frame.iloc[rows], sides)
-        draws = bootstrap.draw(use_case, frame.iloc[rows], {"ours": sides["ours"]}) if np.isfinite(ours) else {}
-        known = bootstrap.intervals(draws["ours"], use_case.intervals.level) if draws else {}
+        known: dict[str, Interval] = {}
+        if np.isfinite(ours):
+            drawn = bootstrap.draw(use_case, frame.iloc[rows], {"ours": sides["ours"]}, draws=DRAWS)
+            known = bootstrap.intervals(drawn["ours"], use_case.intervals.level)
         interval = known.get(use_case.gate.metric, Interval())
         found.append(Measured(segmentation, segment, len(rows), ours, interval, theirs))
     return tuple(found)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models import history, logged, measurement, model_card, runs, search, tracking
+from models.artifacts import load_model
 from models.gate import Clause, Verdict
 from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
@@ -42,14 +43,12 @@ def select(
     Raises:
         ModelError: no candidate was trained.
     """
-    import mlflow
-
     settings = settings or get_settings()
     best = best_of(use_case, trained)
     snapshot = Snapshot.from_dict(training["snapshot"])
     train, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
     tracking.client(settings)
-    model = mlflow.sklearn.load_model(best["model_uri"])
+    model = load_model(settings, best["model_uri"])
     with search.one_thread():
         forecast = model.predict(features(use_case, holdout))
     found = measurement.find(use_case, settings, train, holdout, forecast)

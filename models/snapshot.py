@@ -124,7 +124,10 @@ def take(use_case: UseCase, settings: Settings, extent: Extent = EVERYTHING, run
     first: Any = days.min()
     cutoff = first if is_one_day else extent.cutoff or _default_cutoff(days, use_case, extent.customary_cutoff)
     columns = manifest.manifest(use_case, database.columns(settings.require_database(), use_case.feature_table))
-    notes = {lake.FEATURES_NOTE: json.dumps([column.to_dict() for column in columns])}
+    notes = {
+        lake.FEATURES_NOTE: json.dumps([column.to_dict() for column in columns]),
+        lake.SQL_NOTE: json.dumps(manifest.compiled_sql(use_case, settings)),
+    }
     _, version = lake.write_snapshot(settings.lake, use_case, frame, notes)
     snapshot = Snapshot(
         use_case=use_case.slug,

@@ -41,6 +41,8 @@ from pipelines.window import Window
 logger = logging.getLogger(__name__)
 FEATURES_NOTE = "features"
 """Note of a training snapshot: its feature manifest, as JSON."""
+SQL_NOTE = "sql"
+"""Note of a training snapshot: the compiled models that made its features, by file, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

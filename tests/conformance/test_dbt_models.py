@@ -35,6 +35,18 @@ def test_the_feature_table_has_the_columns_that_the_use_case_speaks_of(case: Use
 
 
 @each_case
+def test_segments_are_of_columns_that_there_are_and_their_bands_have_names(case: UseCase) -> None:
+    columns = {column["name"]: column["data_type"] for column in feature_columns(case)}
+    assert {one.column for one in case.segments} <= set(columns)
+    assert len({one.name for one in case.segments}) == len(case.segments)
+    for one in case.segments:
+        assert list(one.edges) == sorted(set(one.edges)), one.name
+        assert not one.labels or len(one.labels) == len(one.edges) + 1, one.name
+        assert not one.edges or columns[one.column] in {"double precision", "bigint", "integer"}, one.name
+    assert case.gate.segment_may_lose is None or case.segments, "the gate speaks of segments, and there are none"
+
+
+@each_case
 def test_every_column_of_the_features_is_described_and_every_model_too(case: UseCase) -> None:
     assert [column["name"] for column in feature_columns(case) if len(column.get("description", "")) < 4] == []
     documented = dbt_documented(case)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 
+import pandas as pd
 import pytest
 from conformance.cases import each_case
 from sklearn.base import clone
@@ -34,6 +35,20 @@ def test_what_is_promised_about_the_model_is_what_its_module_has(case: UseCase) 
     assert module.OUTPUTS
     assert len(set(module.OUTPUTS)) == len(module.OUTPUTS)
     assert case.gate.must_beat in inspect.getsource(module.baselines)
+
+
+@each_case
+def test_what_is_decided_on_a_forecast_and_what_was_due_are_of_one_kind(case: UseCase) -> None:
+    module = registry.part(case, "model")
+    forecast = pd.DataFrame({name: [0.0, 1.0, 0.0] for name in module.OUTPUTS}, index=[7, 3, 5])
+    came = pd.DataFrame(
+        {name: [0.0, 1.0, 0.0] for name in case.labels} | {case.target: [0.0, 1.0, 0.0]}, index=[7, 3, 5]
+    )
+    decided, due = module.decisions(forecast), module.due(came)
+    assert list(decided.index) == list(due.index) == [7, 3, 5]
+    assert pd.api.types.is_numeric_dtype(decided) == pd.api.types.is_numeric_dtype(due)
+    assert set(decided) == set(due), "both zero and one are somebody's decision"
+    assert not pd.api.types.is_numeric_dtype(due) or module.TOLERANCE > 0
 
 
 @pytest.mark.parametrize("seed", [0, 7])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from integration.champions import crown
 from integration.rivers import SITES, load
 from integration.test_training import AT_CUTOFF, USE_CASE, Loads
 from pydantic import SecretStr
@@ -17,8 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from models import promotion, provenance, selection, tables, tracking, train
-from models.serving.card import file_sha256
+from models import provenance, selection, tables, tracking, train
 from models.snapshot import Snapshot
 from pipelines import registry
 from pipelines.settings import Settings
@@ -70,10 +71,7 @@ def _select(settings: Settings, up_to_m3s: float = 0.0, clauses: Any = ()) -> di
 def champion(settings: Settings) -> dict[str, Any]:
     """A champion without its Bento."""
     selected = _select(settings)
-    client, version = tracking.client(settings), str(selected["version"])
-    sha256 = file_sha256(promotion.download_model(settings, selected["model_uri"]))
-    client.set_model_version_tag(USE_CASE.experiment, version, "model.sha256", sha256)
-    client.set_registered_model_alias(USE_CASE.experiment, tracking.CHAMPION, version)
+    crown(USE_CASE, settings, selected)
     return selected
 
 
@@ -189,6 +187,11 @@ def test_the_snapshot_keeps_what_each_feature_means_and_the_run_how_it_was_made(
     assert run.data.tags["snapshot.features_sha256"] == taken.features_sha256
     (given,) = run.inputs.dataset_inputs
     assert taken.sha256.startswith(given.dataset.digest)
+    assert json.loads(given.dataset.source)["delta_table_version"] == taken.version
+    assert json.loads(given.dataset.profile)["num_rows"] == taken.rows
+    columns = {one["name"]: one["type"] for one in json.loads(given.dataset.schema)["mlflow_colspec"]}
+    assert columns["precip_mm"] == "double"
+    assert provenance.sql_of(USE_CASE, taken, settings) == {"features_audit.sql": "select 1 as built"}
     assert mlflow.artifacts.load_text(f"runs:/{champion['run_id']}/sql/features_audit.sql") == "select 1 as built"
 
 
