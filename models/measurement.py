@@ -52,12 +52,21 @@ class Findings:
 
 
 def find(
-    use_case: UseCase, settings: Settings, train: pd.DataFrame, holdout: pd.DataFrame, forecast: pd.DataFrame
+    use_case: UseCase,
+    settings: Settings,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    forecast: pd.DataFrame,
+    *,
+    alone: bool = False,
 ) -> Findings:
-    """Measures a forecast of the hold-out beside the baselines, and beside the champion where there is one."""
+    """Measures a forecast of the hold-out beside the baselines, and beside the champion where there is one.
+
+    Found `alone`, it is what the rows and the model say, whoever is champion.
+    """
     baselines = registry.part(use_case, "model").baselines(holdout, train)
     must_beat = baselines[use_case.gate.must_beat]
-    versus, changed, listed = _against_champion(use_case, settings, holdout, forecast)
+    versus, changed, listed = _nobody() if alone else _against_champion(use_case, settings, holdout, forecast)
     return Findings(
         evaluate.measure(use_case, holdout, forecast),
         {name: evaluate.measure(use_case, holdout, found) for name, found in baselines.items()},
@@ -69,6 +78,10 @@ def find(
     )
 
 
+def _nobody() -> tuple[Versus | None, pd.DataFrame, pd.DataFrame]:
+    return None, pd.DataFrame(columns=list(flips.COLUMNS)), pd.DataFrame()
+
+
 def _against_champion(
     use_case: UseCase, settings: Settings, holdout: pd.DataFrame, forecast: pd.DataFrame
 ) -> tuple[Versus | None, pd.DataFrame, pd.DataFrame]:
@@ -76,7 +89,7 @@ def _against_champion(
     nothing = pd.DataFrame(columns=list(flips.COLUMNS))
     champion = find_champion(use_case, settings)
     if champion is None:
-        return None, nothing, pd.DataFrame()
+        return _nobody()
     unseen = unseen_by(Snapshot.from_tags(champion.tags), use_case, settings, holdout)
     rows, version = holdout[unseen], int(champion.version)
     if len(rows) < LEAST_COMPARABLE_ROWS:

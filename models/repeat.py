@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models import runs, tracking, train
-from models.snapshot import Snapshot
+from models import logged, measurement, runs, search, selection, tracking, train
+from models.artifacts import load_model
+from models.snapshot import Snapshot, features, read, split
 from pipelines.errors import ModelError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
+Pairs = dict[str, list[float | None]]
+SELECTED = "the selected one"
+"""Stands beside the candidates: the parent run's own metrics, of the best of them."""
 TIMED = {"fit_seconds", "search_seconds"}
 """Metrics that are no part of a model."""
 
@@ -20,11 +24,13 @@ def repeat(
 ) -> dict[str, Any]:
     """Trains the candidates of a run again, or the one candidate that the run is of, and compares all their metrics.
 
-    Nothing is registered. Rows that are not those of the snapshot any more are refused by their hash.
+    Of a whole training that had selected one, the best candidate is measured again as well: by entity and by segment,
+    with intervals, beside the baselines. Nothing is registered. Rows that are not those of the snapshot any more are
+    refused by their hash.
 
     Returns:
         `run_id` of the new parent run, `repeats`, the `snapshot`, the `commit` of both, `identical`, and of each of the
-        `candidates` its metrics as pairs: before, and now (None where there is none).
+        `candidates`, and of `SELECTED`, its metrics as pairs: before, and now (None where there is none).
 
     Raises:
         NotFoundError: there is no such run.
@@ -42,12 +48,19 @@ def repeat(
     training = train.start_again(use_case, settings, parent_id)
     snapshot = Snapshot.from_dict(training["snapshot"])
     on_step(f"snapshot {snapshot.version}: {snapshot.rows} rows, {snapshot.parted}")
-    compared: dict[str, dict[str, list[float | None]]] = {}
+    compared: dict[str, Pairs] = {}
+    trained = []
     with runs.ended(settings, training["run_id"]):
         for name, run in before.items():
-            trained = train.train_candidate(use_case, training, name, settings)
-            compared[name] = _pairs(run.data.metrics, tracking.run(settings, trained["run_id"]).data.metrics)
+            trained.append(train.train_candidate(use_case, training, name, settings))
+            compared[name] = _pairs(run.data.metrics, tracking.run(settings, trained[-1]["run_id"]).data.metrics)
             on_step(f"trained {name}: {'the same' if _is_same(compared[name]) else 'other'} metrics")
+        selected = asked.data.metrics if parent_id == run_id else {}
+        if selected:
+            measured = _measured(use_case, settings, training, trained)
+            # Those against the champion are left out: it may be another one by now
+            compared[SELECTED] = _pairs({name: selected[name] for name in measured if name in selected}, measured)
+            on_step(f"measured the best: {'the same' if _is_same(compared[SELECTED]) else 'other'} metrics")
     now = tracking.run(settings, training["run_id"]).data.tags["commit"]
     return {
         "run_id": training["run_id"],
@@ -59,9 +72,29 @@ def repeat(
     }
 
 
-def _pairs(before: dict[str, float], now: dict[str, float]) -> dict[str, list[float | None]]:
+def _measured(
+    use_case: UseCase, settings: Settings, training: dict[str, Any], trained: list[dict[str, Any]]
+) -> dict[str, float]:
+    """The metrics of the best candidate as the selection logs them to the parent run, which they are logged to here."""
+    import mlflow
+
+    snapshot = Snapshot.from_dict(training["snapshot"])
+    part, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
+    best = selection.best_of(use_case, trained)
+    model = load_model(settings, best["model_uri"])
+    with search.one_thread():
+        forecast = model.predict(features(use_case, holdout))
+    found = measurement.find(use_case, settings, part, holdout, forecast, alone=True)
+    metrics = tracking.finite(logged.metrics(use_case, found, found.to_dict(use_case)))
+    with runs.logged_to(settings, training["run_id"]):
+        mlflow.log_metrics(metrics)
+        mlflow.set_tag("candidate", best["name"])
+    return metrics
+
+
+def _pairs(before: dict[str, float], now: dict[str, float]) -> Pairs:
     return {name: [before.get(name), now.get(name)] for name in sorted({*before, *now} - TIMED)}
 
 
-def _is_same(pairs: dict[str, list[float | None]]) -> bool:
+def _is_same(pairs: Pairs) -> bool:
     return all(before == now for before, now in pairs.values())

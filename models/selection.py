@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models import history, logged, measurement, model_card, runs, tracking
+from models import history, logged, measurement, model_card, runs, search, tracking
 from models.artifacts import load_model
 from models.gate import Clause, Verdict
 from models.snapshot import Snapshot, features, read, split
@@ -49,7 +49,8 @@ def select(
     train, holdout = split(snapshot, use_case, read(use_case, snapshot, settings))
     tracking.client(settings)
     model = load_model(settings, best["model_uri"])
-    forecast = model.predict(features(use_case, holdout))
+    with search.one_thread():
+        forecast = model.predict(features(use_case, holdout))
     found = measurement.find(use_case, settings, train, holdout, forecast)
     verdict = found.verdict(use_case, tuple(Clause.of(one) for one in clauses))
     report = {

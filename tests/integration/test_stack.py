@@ -443,25 +443,44 @@ def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none
         airflow.wait_for_dags({"flood__doomed"})
         airflow.unpause("flood__doomed")
         run = airflow.trigger("flood__doomed")
-        parent, pid = _candidate(flood, settings, run)
+        parent, pid = _candidate(flood, settings, airflow, run)
         os.kill(pid, signal.SIGKILL)
         while airflow.dag_run("flood__doomed", run)["state"] not in {"success", "failed"}:
             time.sleep(0.5)
         states = {task["task_id"]: task["state"] for task in airflow.task_instances("flood__doomed", run)}
         assert airflow.dag_run("flood__doomed", run)["state"] == "failed", states
-    deadline = time.monotonic() + 120  # until the DAG processor has called the DAG's callback
-    while (status := tracking.run(settings, parent).info.status) == runs.RUNNING and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert status == runs.FAILED
+    assert _status_other_than(runs.RUNNING, settings, parent) == runs.FAILED
     beneath = runs.search(settings, tracking.experiment(flood, settings), f"tags.{runs.PARENT} = '{parent}'")
     assert {run.info.status for run in beneath} <= {runs.FINISHED, runs.KILLED}
     assert runs.KILLED in {run.info.status for run in beneath if run.info.run_name == "boosting"}
 
 
-def _candidate(flood: UseCase, settings: Settings, dag_run: str) -> tuple[str, int]:
+def _status_other_than(status: str, settings: Settings, run_id: str) -> str:
+    """What a run's status becomes, once Airflow has told of the end of its DAG run."""
+    deadline = time.monotonic() + 120
+    while (found := tracking.run(settings, run_id).info.status) == status and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return str(found)
+
+
+@pytest.mark.slow
+def test_a_training_that_somebody_marks_as_failed_or_as_successful_ends_its_run_so(stack: Stack) -> None:
+    flood, settings = get_use_case("flood"), get_settings()
+    with Airflow() as airflow:
+        airflow.wait_for_dags({"flood__train"})
+        run = airflow.trigger("flood__train")  # paused, so that it does nothing
+        parent = runs.begin(flood, settings, {"dag_run": run})
+        airflow.call("PATCH", f"/dags/flood__train/dagRuns/{run}", json={"state": "failed"})
+        assert _status_other_than(runs.RUNNING, settings, parent) == runs.FAILED
+        airflow.call("PATCH", f"/dags/flood__train/dagRuns/{run}", json={"state": "success"})
+        assert _status_other_than(runs.FAILED, settings, parent) == runs.FINISHED
+
+
+def _candidate(flood: UseCase, settings: Settings, airflow: Airflow, dag_run: str) -> tuple[str, int]:
     """The parent run of a DAG run, and the process in which its candidate `boosting` is being fitted."""
-    experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 240
+    experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 480
     while not (found := runs.search(settings, experiment, "attributes.run_name = 'boosting'")):
+        assert airflow.dag_run("flood__doomed", dag_run)["state"] in {"queued", "running"}, "a task before it failed"
         assert time.monotonic() < deadline
         time.sleep(0.1)
     tags = found[0].data.tags

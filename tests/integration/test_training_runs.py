@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from integration.rivers import FIRST, LAST, load
+from integration.rivers import FIRST, LAST, SITES, load
 from pydantic import SecretStr
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from headwater.cli import app
 from headwater.commands import repeat as command
-from models import flow, repeat, runs, snapshot, tracking, train
+from models import flow, repeat, runs, selection, snapshot, tracking, train
 from models.snapshot import Extent
 from pipelines import registry
 from pipelines.errors import ModelError, NotFoundError, TooFewRowsError
@@ -48,11 +48,14 @@ def settings(
 
 @pytest.fixture(scope="module")
 def trained(settings: Settings) -> dict[str, Any]:
-    """A training with two candidates, one of them of many trees."""
+    """A training with two candidates, one of them of many trees, and the better one selected."""
     training = train.start(FLOOD, settings, AT_CUTOFF)
-    with runs.ended(settings, training["run_id"]):
-        for name in ("ridge", "trees"):
-            train.train_candidate(FLOOD, training, name, settings)
+    with pytest.MonkeyPatch.context() as patch, runs.ended(settings, training["run_id"]):
+        # Other tests of this session number flood's versions
+        patch.setattr(selection, "_register", lambda *_: 0)
+        patch.setattr(selection.model_card, "log", lambda *_: None)
+        both = [train.train_candidate(FLOOD, training, name, settings) for name in ("ridge", "trees")]
+        selection.select(FLOOD, training, both, settings)
     return training
 
 
@@ -217,10 +220,11 @@ def test_a_candidate_searched_on_dask_is_the_same_to_the_last_bit(trained: dict[
 def test_a_run_repeated_has_the_same_metrics_to_the_last_bit(trained: dict[str, Any], settings: Settings) -> None:
     found = repeat.repeat(FLOOD, settings, trained["run_id"])
     assert found["identical"]
-    assert set(found["candidates"]) == {"ridge", "trees"}
+    assert set(found["candidates"]) == {"ridge", "trees", repeat.SELECTED}
     for pairs in found["candidates"].values():
-        assert {"nse", "selection_score", "coverage_p10_p90"} <= set(pairs)
+        assert {"nse", "coverage_p10_p90"} <= set(pairs)
         assert all(before == now for before, now in pairs.values())
+    assert {"persistence/nse", *(f"nse/{site}" for site in SITES)} <= set(found["candidates"][repeat.SELECTED])
     assert found["snapshot"] == trained["snapshot"]
     again = tracking.run(settings, found["run_id"])
     assert (again.info.status, again.data.tags["repeats"]) == (runs.FINISHED, trained["run_id"])
