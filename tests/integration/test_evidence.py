@@ -18,8 +18,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from models import promotion, provenance, selection, tables, tracking, train
-from models.serving.card import file_sha256
+from models import artifacts, history, provenance, selection, tables, tracking, train
 from models.snapshot import Snapshot
 from pipelines import registry
 from pipelines.settings import Settings
@@ -72,9 +71,10 @@ def champion(settings: Settings) -> dict[str, Any]:
     """A champion without its Bento."""
     selected = _select(settings)
     client, version = tracking.client(settings), str(selected["version"])
-    sha256 = file_sha256(promotion.download_model(settings, selected["model_uri"]))
+    sha256 = artifacts.model_sha256(settings, selected["model_uri"])
     client.set_model_version_tag(USE_CASE.experiment, version, "model.sha256", sha256)
-    client.set_registered_model_alias(USE_CASE.experiment, tracking.CHAMPION, version)
+    moved = {"actor": "a tester", "reason": "", "evidence": {}, "bento": "none"}
+    history.move(USE_CASE, settings, tracking.CHAMPION, int(version), **moved)
     return selected
 
 
