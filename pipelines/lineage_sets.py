@@ -36,6 +36,7 @@ FLOWS: dict[tuple[str, str], tuple[tuple[Kind, ...], tuple[Kind, ...]]] = {
     ("train", "select"): (("snapshot",), ("model",)),
     ("train", "package"): (("model", "snapshot"), ("bento",)),
     ("train", "promote"): (("bento",), ("model",)),
+    ("rollback", "rollback"): (("model",), ("model",)),
     ("score", "score"): (("features", "model"), ("predictions",)),
     ("score", "drift"): (("features", "snapshot"), ("reports",)),
 }

@@ -37,6 +37,7 @@ def history(use_case: UseCaseName, as_json: AsJson = False) -> None:
     Example: headwater models history flood
     """
     from models import history as kept
+    from models import tracking
 
     found = get_use_case(use_case)
     moves = kept.moves(found, get_settings())
@@ -50,9 +51,10 @@ def history(use_case: UseCaseName, as_json: AsJson = False) -> None:
     ]  # fmt: skip
     header = ("when (UTC)", "alias", "version", "who", "why", "evidence")
     out.print(table(f"{found.title}: the aliases, the newest move first", header, rows))
-    if any(kept.is_behind_our_back(move) for move in moves):
+    of_champion = [move for move in moves if move["alias"] == tracking.CHAMPION]
+    if of_champion and kept.is_behind_our_back(of_champion[0]):
         err.print(
-            "An alias was moved behind Headwater's back; what serves and scores did not follow. To set MLflow right: "
+            "The champion was moved behind Headwater's back; what serves and scores did not follow. To set it right: "
             f"headwater models rollback {use_case} --to VERSION.", soft_wrap=True
         )  # fmt: skip
 

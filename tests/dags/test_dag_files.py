@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from headwater.stack import backfills
 from pipelines import errors
+from pipelines.lineage_sets import FLOWS
 from pipelines.pools import DEFAULT, WAREHOUSE, pools
 from pipelines.registry import use_cases
 from pipelines.schedule import day_of_run, periods, whole
@@ -353,6 +356,21 @@ def test_a_model_is_only_promoted_after_it_was_packaged_and_selected(bag: Any) -
         assert asked.defaults == [case.approval.default.capitalize()]
 
 
+def test_before_a_selection_the_features_are_probed_for_leakage_beside_the_candidates(bag: Any) -> None:
+    for case in use_cases().values():
+        dag = bag.dags[case.dag_id("train")]
+        assert dag.get_task("probe").upstream_task_ids == {"start"}
+        assert "probe" in dag.get_task("select").upstream_task_ids
+
+
+def test_openlineage_is_told_what_each_task_moves_and_of_none_that_there_is_not(bag: Any) -> None:
+    """A task that is new here is to be added to `lineage_sets.FLOWS`, or to those that move no data."""
+    there = {(dag_id.partition("__")[2], task.task_id.rpartition(".")[2])
+             for dag_id in _expected() for task in bag.dags[dag_id].tasks}  # fmt: skip
+    no_data = {("ingest", "plan_check"), ("ingest", "plan_load"), ("train", "candidates"), ("train", "approve")}
+    assert there == set(FLOWS) | no_data
+
+
 @pytest.mark.parametrize(
     "error",
     [errors.ContractError, errors.EvidenceError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError],
@@ -402,3 +420,23 @@ def test_parsing_all_files_is_quick_imports_nothing_heavy_and_asks_nobody(
     assert _expected() <= set(measured["dags"])
     assert HEAVY & set(measured["new"]) == set()
     assert measured["seconds"] < 1
+
+
+def test_what_a_task_calls_of_the_packages_below_is_there() -> None:
+    """A task imports what it calls when it runs: a name that was moved would be missed only then."""
+    called = set()
+    for path in DAGS.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        imported = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in {"models", "pipelines"}
+            for alias in node.names
+        }
+        called |= {
+            (imported[node.value.id], node.attr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported
+        }
+    assert ("models.packaging", "package") in called
+    assert [(module, name) for module, name in sorted(called) if not hasattr(import_module(module), name)] == []

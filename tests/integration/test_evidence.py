@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from integration.champions import crown
 from integration.rivers import SITES, load
 from integration.test_training import AT_CUTOFF, USE_CASE, Loads
 from pydantic import SecretStr
@@ -18,7 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from models import artifacts, history, provenance, selection, tables, tracking, train
+from models import provenance, selection, tables, tracking, train
 from models.snapshot import Snapshot
 from pipelines import registry
 from pipelines.settings import Settings
@@ -70,11 +71,7 @@ def _select(settings: Settings, up_to_m3s: float = 0.0, clauses: Any = ()) -> di
 def champion(settings: Settings) -> dict[str, Any]:
     """A champion without its Bento."""
     selected = _select(settings)
-    client, version = tracking.client(settings), str(selected["version"])
-    sha256 = artifacts.model_sha256(settings, selected["model_uri"])
-    client.set_model_version_tag(USE_CASE.experiment, version, "model.sha256", sha256)
-    moved = {"actor": "a tester", "reason": "", "evidence": {}, "bento": "none"}
-    history.move(USE_CASE, settings, tracking.CHAMPION, int(version), **moved)
+    crown(USE_CASE, settings, selected)
     return selected
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from db.helpers import FLOOD, planted, served
+from integration.champions import crown
 from pydantic import SecretStr
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
@@ -18,8 +19,7 @@ from typer.testing import CliRunner
 
 from headwater import cli
 from headwater.commands import trace
-from models import leakage, lineage, promotion, score, selection, tracking, train
-from models.serving.card import file_sha256
+from models import leakage, lineage, score, selection, tracking, train
 from models.snapshot import Extent
 from pipelines import database, ledger, registry, steps
 from pipelines.errors import NotFoundError
@@ -74,10 +74,7 @@ def prediction_id(training: dict[str, Any], trained: list[dict[str, Any]], setti
     probed = leakage.probe(FLOOD, training, settings)
     assert probed["passed"], probed["said"]
     selected = selection.select(FLOOD, training, trained, settings, clauses=[probed])
-    client, version = tracking.client(settings), str(selected["version"])
-    sha256 = file_sha256(promotion.download_model(settings, selected["model_uri"]))
-    client.set_model_version_tag(FLOOD.experiment, version, "model.sha256", sha256)
-    client.set_registered_model_alias(FLOOD.experiment, tracking.CHAMPION, version)
+    crown(FLOOD, settings, selected)
     score.score(FLOOD, Window(LAST, LAST), settings)
     sql = "select prediction_id::text as id from serving.predictions where entity = %s"
     (row,) = database.query(settings.require_database(), sql, (SITE,))

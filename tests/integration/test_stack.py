@@ -35,7 +35,7 @@ from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
 from headwater.stack.postgres import Cluster, temporary_cluster
 from headwater.stack.processes import State, marked
-from models import history, runs, tracking
+from models import champion, history, runs, tracking
 from models.serving import client
 from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
@@ -400,13 +400,32 @@ def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of
             client.wait_until_served(settings, flood, 1, 120)
             page.get(f"{settings.serving_url(flood.slug)}/model")
             assert '"version":1' in page.page_source.replace(" ", "")
-    promoted = next(move for move in history.moves(flood, settings) if move["alias"] == "champion")
-    assert (promoted["to_version"], promoted["reason"]) == (1, "rises in time")
-    assert ADMIN in promoted["actor"].lower()
+    promoted = history.moves(flood, settings)[0]
+    assert (promoted["alias"], promoted["to_version"], promoted["reason"]) == ("champion", 1, "rises in time")
+    assert promoted["actor"] == f"{ADMIN} (Airflow)"
+
+
+@pytest.mark.slow
+def test_the_form_of_the_rollback_sets_right_what_was_moved_behind_our_back(stack: Stack) -> None:
+    settings, flood = get_settings(), use_cases()["flood"]
+    if champion.find_champion(flood, settings) is None:
+        pytest.skip("there is no champion to go back to, since no browser has approved one")
+    tracking.client(settings).delete_registered_model_alias(flood.experiment, tracking.CHAMPION)
+    back = flood.dag_id("rollback")
+    with Airflow() as airflow:
+        airflow.wait_for_dags({back})
+        airflow.unpause(back)
+        _await_task(
+            airflow, back, airflow.trigger(back, conf={"to": "1", "reason": "set right"}), "rollback", "success"
+        )
+    righted, moved, *_ = history.moves(flood, settings)
+    assert (moved["actor"], moved["to_version"]) == (history.BEHIND, None)
+    assert (righted["actor"], righted["reason"]) == (f"{ADMIN} (Airflow)", "rollback: set right")
+    assert int(tracking.alias_version(flood, settings, tracking.CHAMPION).version) == 1
 
 
 def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 540
     while True:
         states = {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}
         if states.get(task_id) == state:

@@ -198,6 +198,19 @@ def test_each_trial_is_a_run_beneath_its_candidate_which_has_what_the_best_one_h
     assert runs.search(settings, experiment, f"tags.`mlflow.parentRunId` = '{trees.info.run_id}'") == []
 
 
+def test_a_candidate_searched_on_dask_is_the_same_to_the_last_bit(trained: dict[str, Any], settings: Settings) -> None:
+    training = train.start_again(FLOOD, settings, trained["run_id"])
+    on_dask = settings.model_copy(update={"dask": "local"})
+    with runs.ended(settings, training["run_id"]):
+        found = train.train_candidate(FLOOD, training, "ridge", on_dask)
+    before, after = (
+        runs.candidates_of(settings, parent)[0].data.metrics for parent in (trained["run_id"], training["run_id"])
+    )
+    assert found["score"] == before["selection_score"]
+    timed = {"fit_seconds", "search_seconds"}
+    assert {key: after[key] for key in set(after) - timed} == {key: before[key] for key in set(before) - timed}
+
+
 # A run repeated
 
 

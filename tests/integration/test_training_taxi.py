@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from integration.champions import crown
 from pydantic import SecretStr
 
-from models import artifacts, drift, history, score, selection, snapshot, tracking, train
+from models import drift, score, selection, snapshot, tracking, train
 from models.snapshot import Extent
 from pipelines import bootstrap, database, registry
 from pipelines.registry import get_use_case
@@ -57,10 +58,7 @@ def trained(settings: Settings) -> dict[str, Any]:
         patch.setattr(module, "candidates", lambda seed=0: quick)
         candidates = [train.train_candidate(TAXI, training, name, settings) for name in quick]
     selected = selection.select(TAXI, training, candidates, settings)
-    client, version = tracking.client(settings), str(selected["version"])
-    sha256 = artifacts.model_sha256(settings, selected["model_uri"])
-    client.set_model_version_tag(TAXI.experiment, version, "model.sha256", sha256)
-    history.move(TAXI, settings, tracking.CHAMPION, int(version), actor="tester", reason="", evidence={}, bento="none")
+    crown(TAXI, settings, selected)
     return {**selected, "training": training}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -74,8 +76,17 @@ def test_a_trial_is_fitted_on_everything_and_scored_on_what_it_held_out_itself(h
     assert TREES.named_steps["forecast"].regressor.min_samples_leaf == 1, "what is declared stays as it is"
 
 
+@pytest.fixture(params=["processes", "dask"])
+def dask(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """No Dask, and the address of one with two workers."""
+    if request.param == "processes":
+        yield None
+        return
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("dask", [None, "local"])
 def test_processes_and_dask_give_the_same_models_to_the_last_bit(here: list[Trial], dask: str | None) -> None:
     with search.workers(dask, 2):
         there = _trials()
