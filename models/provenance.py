@@ -69,7 +69,8 @@ def _dataset(use_case: UseCase, snapshot: Snapshot, features: list[Feature], set
         name=f"{use_case.slug}@{snapshot.version}",
         digest=snapshot.sha256[:32],
         source_type=source._get_source_type(),
-        source=source.to_json(),
+        # MLflow itself leaves version 0 out
+        source=json.dumps({**source.to_dict(), "delta_table_version": snapshot.version}),
         schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps(told),
     )
