@@ -156,4 +156,6 @@ def test_what_is_gone_is_said_where_it_is_missing_and_the_walk_goes_on(
     (weather,) = (one for one in found["data"] if one["dataset"] == "weather")
     assert "no longer there" in weather["missing"]
     assert [file for file in weather["files"] if "missing" in file]
-    assert found["model"]["version"] == 1
+    sql = "select model_version from serving.predictions where prediction_id = %s"
+    (row,) = database.query(settings.require_database(), sql, (prediction_id,))
+    assert found["model"]["version"] == row["model_version"]
