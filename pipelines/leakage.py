@@ -141,10 +141,8 @@ def _probe(url: str, use_case: UseCase, cutoff: date, window: Window, settings: 
     dbt.build_from_copies(use_case, window, settings, ASIDE, project)
     features = f"{use_case.slug}{ASIDE}.features"
     names = _feature_columns(url, use_case, features)
-    before, after = (
-        _known(url, use_case, table, names, cutoff, name)
-        for table, name in ((kept[features], "known_before"), (features, "known_after"))
-    )
+    sides = (kept[features], features, "known_before"), (features, kept[features], "known_after")
+    before, after = (_known(url, use_case, *tables, names, cutoff, name) for *tables, name in sides)
     key = (use_case.entity, use_case.day_column)
     found = comparison.compare(url, before, after, key, f"{_scratch(use_case)}.differences")
     moved = (Moved(one.name, _origin(url, use_case, built, kept, one.name), one.rows) for one in found.columns)
@@ -180,14 +178,17 @@ def _feature_columns(url: str, use_case: UseCase, table: str) -> list[str]:
     return [name for name in database.columns(url, table) if name not in hidden]
 
 
-def _known(url: str, use_case: UseCase, table: str, names: list[str], cutoff: date, name: str) -> str:
-    """A table of the features of days before the cut-off, without the rows that are marked as known later."""
-    made = f"{_scratch(use_case)}.{name}"
-    is_known = f"not coalesce({use_case.hindsight_note}, false)" if use_case.hindsight_note else "true"
+def _known(url: str, use_case: UseCase, table: str, other: str, names: list[str], cutoff: date, name: str) -> str:
+    """A table of the features of days before the cut-off, without the rows that either build marks as known later."""
+    made, key = f"{_scratch(use_case)}.{name}", f"{use_case.entity}, {use_case.day_column}"
+    later = (
+        f"select {key} from {side} where {use_case.hindsight_note}" for side in (table, other)
+    )  # fmt: skip
+    are_known = f"({key}) not in ({' union all '.join(later)})" if use_case.hindsight_note else "true"
     database.query(
         url,
-        f"create table {made} as select {', '.join([use_case.entity, use_case.day_column, *names])} from {table} "
-        f"where {use_case.day_column} < '{cutoff}' and {is_known}",
+        f"create table {made} as select {key}, {', '.join(names)} from {table} "
+        f"where {use_case.day_column} < '{cutoff}' and {are_known}",
     )
     return made
 

@@ -46,7 +46,8 @@ contracts as (
         versions.has_tech_support,
         versions.has_streaming_tv,
         versions.has_streaming_movies,
-        versions.started_on
+        versions.started_on,
+        versions.valid_from = '-infinity'::date and versions.day > billed.day as is_first_version
     from billed
     inner join {{ ref("churn__contract_versions") }} as versions
         on
@@ -102,7 +103,8 @@ select
         else false
     end as is_churn_next_month,
     billed.label_day,
-    customers.valid_from = '-infinity'::date and customers.day > billed.day as is_first_version
+    (customers.valid_from = '-infinity'::date and customers.day > billed.day)
+    or coalesce(contracts.is_first_version, false) as is_first_version
 from billed
 cross join known
 inner join {{ ref("churn__customer_versions") }} as customers
