@@ -79,9 +79,15 @@ def rivers(
     """Settings of a stack with the features of three rivers and no model yet."""
     from integration import rivers
 
+    from models import tracking
+
     url = new_warehouse()
     rivers.load(url)
-    return Settings(home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url), mlflow_url=mlflow_server.url)
+    found = Settings(home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url), mlflow_url=mlflow_server.url)
+    # What other tests have registered in the same MLflow is gone, so that versions are counted from 1
+    if tracking.registered(rivers.USE_CASE, found):
+        tracking.client(found).delete_registered_model(rivers.USE_CASE.experiment)
+    return found
 
 
 @pytest.fixture(scope="session")
