@@ -181,9 +181,7 @@ def _feature_columns(url: str, use_case: UseCase, table: str) -> list[str]:
 def _known(url: str, use_case: UseCase, table: str, other: str, names: list[str], cutoff: date, name: str) -> str:
     """A table of the features of days before the cut-off, without the rows that either build marks as known later."""
     made, key = f"{_scratch(use_case)}.{name}", f"{use_case.entity}, {use_case.day_column}"
-    later = (
-        f"select {key} from {side} where {use_case.hindsight_note}" for side in (table, other)
-    )  # fmt: skip
+    later = (f"select {key} from {side} where {use_case.hindsight_note}" for side in (table, other))
     are_known = f"({key}) not in ({' union all '.join(later)})" if use_case.hindsight_note else "true"
     database.query(
         url,
