@@ -141,8 +141,8 @@ def _probe(url: str, use_case: UseCase, cutoff: date, window: Window, settings: 
     dbt.build_from_copies(use_case, window, settings, ASIDE, project)
     features = f"{use_case.slug}{ASIDE}.features"
     names = _feature_columns(url, use_case, features)
-    sides = (kept[features], features, "known_before"), (features, kept[features], "known_after")
-    before, after = (_known(url, use_case, *tables, names, cutoff, name) for *tables, name in sides)
+    before = _known(url, use_case, kept[features], features, names, cutoff, "known_before")
+    after = _known(url, use_case, features, kept[features], names, cutoff, "known_after")
     key = (use_case.entity, use_case.day_column)
     found = comparison.compare(url, before, after, key, f"{_scratch(use_case)}.differences")
     moved = (Moved(one.name, _origin(url, use_case, built, kept, one.name), one.rows) for one in found.columns)
