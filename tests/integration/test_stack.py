@@ -465,27 +465,27 @@ def _status_other_than(status: str, settings: Settings, run_id: str) -> str:
 
 @pytest.mark.slow
 def test_a_training_that_somebody_marks_as_failed_or_as_successful_ends_its_run_so(stack: Stack) -> None:
-    flood, settings = get_use_case("flood"), get_settings()
+    churn, settings = get_use_case("churn"), get_settings()
     with Airflow() as airflow:
-        airflow.wait_for_dags({"flood__train"})
-        run = airflow.trigger("flood__train")  # paused, so that it does nothing
-        parent = runs.begin(flood, settings, {"dag_run": run})
-        airflow.call("PATCH", f"/dags/flood__train/dagRuns/{run}", json={"state": "failed"})
+        airflow.wait_for_dags({"churn__train"})
+        run = airflow.trigger("churn__train")  # paused, so that it does nothing
+        parent = runs.begin(churn, settings, {"dag_run": run})
+        airflow.call("PATCH", f"/dags/churn__train/dagRuns/{run}", json={"state": "failed"})
         assert _status_other_than(runs.RUNNING, settings, parent) == runs.FAILED
-        airflow.call("PATCH", f"/dags/flood__train/dagRuns/{run}", json={"state": "success"})
+        airflow.call("PATCH", f"/dags/churn__train/dagRuns/{run}", json={"state": "success"})
         assert _status_other_than(runs.FAILED, settings, parent) == runs.FINISHED
 
 
 def _candidate(flood: UseCase, settings: Settings, airflow: Airflow, dag_run: str) -> tuple[str, int]:
     """The parent run of a DAG run, and the process in which its candidate `boosting` is being fitted."""
     experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 480
-    while not (found := runs.search(settings, experiment, "attributes.run_name = 'boosting'")):
+    fitting = f"attributes.run_name = 'boosting' and attributes.status = '{runs.RUNNING}'"
+    while not (found := runs.search(settings, experiment, fitting)):
         assert airflow.dag_run("flood__doomed", dag_run)["state"] in {"queued", "running"}, "a task before it failed"
         assert time.monotonic() < deadline
         time.sleep(0.1)
     tags = found[0].data.tags
     assert tracking.run(settings, tags[runs.PARENT]).data.tags[runs.DAG_RUN] == dag_run
-    assert found[0].info.status == runs.RUNNING
     return tags[runs.PARENT], int(tags[runs.PROCESS].split(" ")[1])
 
 
