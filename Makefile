@@ -10,10 +10,10 @@ PEERS := $(VENV)/.peers
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test bench lint format lock clean
+.PHONY: help install demo up down status env images test test-containers bench bench-serving screenshots lint format lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 install: $(INSTALLED) ## Make .venv from the locked requirements
 
@@ -40,11 +40,26 @@ down: ## Stop the local stack; what it stored stays
 status: install ## Show the services of the local stack
 	@$(BIN)/headwater status
 
+env: ## Write .env with new passwords for docker compose; USERS="ann:admin ben:op" names Airflow's users
+	@$(PYTHON) -m headwater.containers.secrets $(USERS)
+
+images: ## Build the images of the containers
+	docker compose build
+
 test: install ## Run all tests but those that need a container engine
-	@$(BIN)/python -m pytest -m "not containers"
+	@$(BIN)/python -m pytest -m "not containers" -n 2 --durations 30
+
+test-containers: install ## Build the images, start the stack in containers and use it
+	@$(BIN)/python -m pytest -m containers tests/containers
 
 bench: $(PEERS) ## Measure beside the limit and the peers; ARGS=--quick takes minutes instead of an hour
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-serving: install ## Measure the service beside others with the same model and load; ARGS=--quick takes minutes
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+screenshots: install ## Take the pictures of the pages again, of a stack of its own; needs Debian's chromium and chromium-driver
+	@PYTHONPATH=tests $(BIN)/python -m integration.screenshots $(ARGS)
 
 $(PEERS): requirements/bench.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/bench.txt \
@@ -65,7 +80,7 @@ format: install ## Format the code
 lock: ## Compile the locks anew, without index addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--upgrade requirements/dev.in -o requirements/dev.txt
-	for name in runtime serving bench; do \
+	for name in build runtime serving bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 			-c requirements/dev.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

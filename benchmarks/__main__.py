@@ -11,14 +11,13 @@ from typing import Annotated
 import typer
 
 from benchmarks.machine import machine
-from benchmarks.page import keep, write
+from benchmarks.page import PAGE, keep, write
 from benchmarks.scale import FULL, QUICK, Bench, tiny
 from benchmarks.server import running
 from benchmarks.tables import Table
-from pipelines.settings import PROJECT, get_settings
+from pipelines.settings import get_settings
 
-NAMES = ("check", "load", "read", "files", "day", "memory", "market", "months")
-PAGE = PROJECT / "docs" / "benchmarks.md"
+NAMES = ("check", "load", "read", "files", "day", "memory", "market", "months", "drift", "pages")
 
 
 def main(

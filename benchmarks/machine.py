@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,9 +17,22 @@ from headwater.stack.pgsql import VERSION
 
 PACKAGES = ("polars", "pyarrow", "psycopg2-binary", "adbc-driver-postgresql", "deltalake", "numpy", "pandas")
 PEERS = ("dlt", "pandera", "apache-airflow-providers-postgres", "sqlalchemy")
+SERVING = (
+    "bentoml",
+    "fastapi",
+    "uvicorn",
+    "uvloop",
+    "pydantic",
+    "msgspec",
+    "mlflow",
+    "onnxruntime",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+)
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Sequence[str] = (*PACKAGES, *PEERS)) -> dict[str, Any]:
     """Processor, cores, memory, system and versions."""
     return {
         "at": datetime.now(UTC).date().isoformat(),
@@ -29,7 +43,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "postgres": VERSION,
-        "packages": {name: _version(name) for name in (*PACKAGES, *PEERS)},
+        "packages": {name: _version(name) for name in packages},
     }
 
 

@@ -1,4 +1,4 @@
-"""The figures as they are kept: JSON, and Markdown between two marks of a page."""
+"""The figures as they are kept: JSON by part, and Markdown between the two marks of each part of a page."""
 
 from __future__ import annotations
 
@@ -9,25 +9,36 @@ from typing import Any
 
 from benchmarks.machine import sentence
 from benchmarks.tables import Table
+from pipelines.settings import PROJECT
 
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+PAGE = PROJECT / "docs" / "benchmarks.md"
+DATA_PART, SERVING_PART = "figures", "figures of the service"
 
 
-def keep(path: Path, machine: dict[str, Any], tables: Sequence[Table]) -> None:
-    """Writes the JSON."""
+def marks(part: str) -> tuple[str, str]:
+    """What stands before and after a part's figures on the page."""
+    return f"<!-- {part} -->", f"<!-- end of {part} -->"
+
+
+def keep(path: Path, machine: dict[str, Any], tables: Sequence[Table], part: str = DATA_PART) -> None:
+    """Writes a part into the JSON; the other one stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"machine": machine, "tables": [table.as_dict() for table in tables]}
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    kept[part] = {"machine": machine, "tables": [table.as_dict() for table in tables]}
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def figures(kept: dict[str, Any]) -> str:
-    """What the JSON says, as Markdown."""
+    """What a part of the JSON says, as Markdown."""
     tables = (Table.of(table).markdown() for table in kept["tables"])
     return "\n\n".join((sentence(kept["machine"]), *tables))
 
 
 def write(page: Path, kept: Path) -> None:
     """Puts the figures of a JSON file between the marks of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{figures(json.loads(kept.read_text()))}\n\n{END}{after}")
+    text = page.read_text()
+    for part, found in json.loads(kept.read_text()).items():
+        begin, end = marks(part)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{figures(found)}\n\n{end}{rest.partition(end)[2]}"
+    page.write_text(text)

@@ -31,6 +31,8 @@ class Scale:
     """Trips of the months that are checked and loaded in shards."""
     asked: int
     """How often each query is asked."""
+    drift_replays: int
+    """Windows without drift that are judged, of each use case."""
 
     def rounds_of(self, rows: int) -> int:
         """Rounds of a race over so many rows: long ones are disturbed less."""
@@ -38,13 +40,13 @@ class Scale:
 
 
 FULL = Scale(5, (M, 10 * M), (M, 10 * M), M, 5 * M, 100, (1, 10, 100), (M, 5 * M, 20 * M), 50 * M, 2_000, 10, 365,
-             (M, 5 * M, 15 * M), 300)  # fmt: skip
-QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, (M // 4, M), 100)
+             (M, 5 * M, 15 * M), 300, 200)  # fmt: skip
+QUICK = Scale(3, (M,), (M,), M, M, 50, (1, 10), (M // 4, M), None, 500, 2, 365, (M // 4, M), 100, 50)
 
 
 def tiny(rows: int) -> Scale:
     """Every benchmark on so few rows that nothing is measured, only tried."""
-    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, (rows,), 3)
+    return Scale(1, (rows,), (rows,), rows, rows, 2, (1, 2), (rows, 2 * rows), rows, 3, 1, 40, (rows,), 3, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What all DAGs share: retries, the retry policy, the mail when a run fails, and the day that a run works on."""
+"""What all DAGs share: retries, the retry policy, what is told of a run that fails, and the day that a run works on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
+from notices import tell_failure, tell_recovery
 
 from pipelines.errors import (
     ContractError,
     EvidenceError,
     NotFoundError,
+    QualityError,
     RecomputeError,
     SettingsError,
+    SkewError,
     TooFewRowsError,
 )
 from pipelines.schedule import day_of_run, window_of
@@ -20,12 +23,12 @@ from pipelines.spec import UseCase
 from pipelines.window import Window, parse_day
 
 DAY_FORMAT = "%Y-%m-%d"
-SMTP_CONNECTION = "smtp_default"
 KEY_FORMATS = {"day": DAY_FORMAT, "month": "%Y-%m-01"}
 """How a run's partition is named: by its day, or by the first day of its month."""
 
 
-POINTLESS = (ContractError, EvidenceError, NotFoundError, RecomputeError, SettingsError, TooFewRowsError)
+POINTLESS = (ContractError, EvidenceError, NotFoundError, QualityError, RecomputeError, SettingsError, SkewError,
+             TooFewRowsError)  # fmt: skip
 
 
 class RetryUnlessPointless(RetryPolicy):
@@ -33,7 +36,7 @@ class RetryUnlessPointless(RetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Fails at once on a broken contract, a wrong setting, what does not exist, too few rows, changed evidence, a
-        changed past."""
+        changed past, skew, a gate that holds a day back."""
         if isinstance(exception, POINTLESS):
             return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
         return RetryDecision.default()
@@ -75,39 +78,6 @@ def run_day(use_case: UseCase, partition_key: str | None, params: dict[str, Any]
     return parse_day(chosen) if chosen else day_of_run(use_case, datetime.now(UTC))
 
 
-def mail_failure(context: Any) -> None:
-    """Tells those of HEADWATER_ALERT_EMAILS that a run has failed, through Airflow's connection `smtp_default`.
-
-    Of the run and not of its tasks: it comes once, when all retries are over, whichever way the task ended. A task that
-    was killed on its last try calls nobody.
-    """
-    from pipelines.settings import get_settings
-
-    settings = get_settings()
-    if not settings.alert_recipients:
-        return
-    from html import escape
-    from urllib.parse import quote
-
-    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-
-    dag, run_id = context["dag"], context["run_id"]
-    task = getattr(context.get("ti"), "task_id", None)
-    link = f"{settings.airflow_url}/dags/{dag.dag_id}/runs/{quote(run_id)}"
-    said = [
-        f"The run <b>{escape(run_id)}</b> of <b>{escape(dag.dag_id)}</b> has failed ({escape(context['reason'])}).",
-        *([f"Its last task: {escape(task)}."] if task else []),
-        f'Its log says what was wrong, and the page of the DAG what to do: <a href="{link}">{link}</a>',
-    ]
-    # Without the context: what a run is called is no template
-    SmtpNotifier(
-        smtp_conn_id=SMTP_CONNECTION,
-        to=settings.alert_recipients,
-        subject=f"Headwater: {dag.dag_id} has failed",
-        html_content="".join(f"<p>{line}</p>" for line in said),
-    ).notify({})
-
-
 def run_window(use_case: UseCase, partition_key: str | None, params: dict[str, Any] | None) -> Window:
     """The days that a run works on: its day, or the month that it is in.
 
@@ -124,7 +94,8 @@ def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any
         "dag_display_name": f"{use_case.title}: {shape}",
         "doc_md": doc,
         "default_args": {**DEFAULT_ARGS, "owner": use_case.owner},
-        "on_failure_callback": mail_failure,
+        "on_failure_callback": tell_failure,
+        "on_success_callback": tell_recovery,
         "tags": [use_case.slug, shape],
         "catchup": False,
         # A day after the other; Airflow counts a backfill's runs apart, against the backfill's own limit

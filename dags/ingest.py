@@ -2,11 +2,13 @@
 ### Ingest: from the upstreams to published features, a day (or a month) at a time
 
 Runs daily, each run for one day (its partition): that which is the spec's `lag_days` before, on the clock of the
-spec's time zone. For each data set: **fetch** the upstream's bytes into landing,
-**check** them against the contract (bad rows go to quarantine), **load** the good ones into Postgres. Then dbt
-**transform**s the days touched, and publishes the features when their tests have passed. On a day without data by the
-spec's calendar (weekends, holidays) every task says `not-expected` and does nothing. Where the spec's
-period is a month, a run works on a whole month, and its partition is the month's first day.
+spec's time zone. For each data set: **fetch** the upstream's bytes into landing, **check** them against the contract
+(bad rows go to quarantine), **load** the good ones into Postgres. **quality** scores what is there (complete, valid,
+consistent, in time) and holds it against the spec's gates, which warn or hold back. Then dbt **transform**s the days
+touched, and publishes the features when their tests have passed; **profile** scores the features and logs what the
+window holds as a run of the MLflow experiment `<slug>-data`. On a day without data by the spec's calendar (weekends,
+holidays) every task says `not-expected` and does nothing. Where the spec's period is a month, a run works on a whole
+month, and its partition is the month's first day.
 
 **Large files** are checked and loaded in shards, side by side: **plan_check** says which shards a file has,
 **check_shard** works on one of them, and **check** puts them all in place at once; so do **plan_load**, **load_shard**
@@ -36,18 +38,35 @@ not retried.
   contract, then clear the task: it reads landing again, not the upstream.
 * *plan_check*, *check_shard*: as *check*. The others' work stays; clear the one that failed.
 * *load*: Postgres. The old table stands. *plan_load* and *load_shard* alike.
+* *quality*: a gate of a spec that says `hold`; the log has the scores, `reports/<slug>/quality/days` the rows. Mend the
+  data and clear it, or mark it as successful to publish all the same. The features published before stand.
 * *transform*: a dbt test failed; the log names it. The features published before stand.
+* *profile*: Postgres. The features are published all the same. Without MLflow it is skipped; clear it to have the run.
+
+**A run that is late**: one that is not over 90 minutes (the spec's `deadline_minutes`) after it was due is an
+incident, as is a day that is not there by then; both end by themselves when it is.
 
 Every task may be cleared at any time: the same day gives the same result.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronPartitionTimetable, task, task_group
+from airflow.sdk import (
+    DAG,
+    CronPartitionTimetable,
+    DeadlineAlert,
+    SyncCallback,
+    task,
+    task_group,
+)
+from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import DAY_PARAM, KEY_FORMATS, dag_options, features_asset, run_window
+from headwater_deadlines import Due
 
+from pipelines.errors import ModelError
 from pipelines.pools import WAREHOUSE, upstream_pool
 from pipelines.registry import get_use_case, use_cases
 from pipelines.spec import UseCase
@@ -129,6 +148,19 @@ def _part(
     return getattr(sharded, name)(use_case, use_case.dataset(dataset), window, *more)
 
 
+# It reads some thousand rows: no slot in the warehouse's pool, where it would wait behind builds
+@task
+def quality(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """The scores of what was loaded, held against the gates."""
+    from pipelines import quality as scores
+
+    use_case = get_use_case(slug)
+    window = run_window(use_case, partition_key, params)
+    outcome = scores.run(use_case, window, layers=("data",))
+    scores.require(use_case, window, outcome)
+    return {name: outcome[name] for name in ("scores", "anomalies")} | {"below": outcome["below"][:5]}
+
+
 # dbt builds a use case for one window at a time; the next one is to wait here, not with a slot in its hand
 @task(pool=WAREHOUSE.name, max_active_tis_per_dag=1)
 def transform(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
@@ -137,6 +169,34 @@ def transform(slug: str, partition_key: str | None = None, params: dict[str, Any
 
     use_case = get_use_case(slug)
     return steps.transform(use_case, run_window(use_case, partition_key, params))
+
+
+@task
+def profile(slug: str, partition_key: str | None = None, params: dict[str, Any] | None = None) -> Any:
+    """The scores of the features, and a run in MLflow that says what the window holds."""
+    from models import profile as profiles  # takes seconds to import
+    from pipelines import quality as scores
+
+    use_case = get_use_case(slug)
+    window = run_window(use_case, partition_key, params)
+    outcome = scores.run(use_case, window, layers=("features",))
+    try:
+        return {"below": outcome["below"][:5], **profiles.log(use_case, window)}
+    except ModelError as error:  # the day is published; that MLflow is down is an incident of its own
+        raise AirflowSkipException(str(error)) from error
+
+
+def deadline(use_case: UseCase) -> DeadlineAlert:
+    """That the daily run is over so long after it was due, or its incident is opened."""
+    minutes = use_case.quality.deadline_minutes
+    return DeadlineAlert(
+        reference=Due(),
+        interval=timedelta(minutes=minutes),
+        callback=SyncCallback(
+            "pipelines.deadlines.missed", kwargs={"dag_id": use_case.dag_id("ingest"), "minutes": minutes}
+        ),
+        name="the day's data is there",
+    )
 
 
 def _in_shards(slug: str, name: str, fetched: Any) -> None:
@@ -157,8 +217,11 @@ def build(use_case: UseCase) -> DAG:
     timetable = CronPartitionTimetable(
         use_case.schedule, timezone=use_case.timezone, run_offset=-lag, key_format=KEY_FORMATS[use_case.period]
     )
-    with DAG(**dag_options(use_case, "ingest", __doc__), schedule=timetable, params={"day": DAY_PARAM}) as dag:
+    options = dag_options(use_case, "ingest", __doc__) | {"deadline": deadline(use_case)}
+    with DAG(**options, schedule=timetable, params={"day": DAY_PARAM}) as dag:
+        scored = quality(use_case.slug)
         published = transform.override(outlets=[features_asset(use_case)])(use_case.slug)
+        scored >> published >> profile(use_case.slug)
         for dataset in use_case.datasets:
 
             @task_group(group_id=dataset.name)
@@ -170,7 +233,7 @@ def build(use_case: UseCase) -> DAG:
                     fetched >> check(use_case.slug, name) >> load(use_case.slug, name)
 
             pool = upstream_pool(use_case, dataset)
-            steps_of(dataset.name, pool, dataset.shard_rows is not None) >> published
+            steps_of(dataset.name, pool, dataset.shard_rows is not None) >> scored
     return dag
 
 

@@ -58,7 +58,9 @@ def rollback(slug: str, params: dict[str, Any] | None = None, dag_run: Any = Non
 
 def build(use_case: UseCase) -> DAG:
     """The DAG `<slug>__rollback`."""
-    with DAG(**dag_options(use_case, "rollback", __doc__), schedule=None, params=FORM) as dag:
+    options = dag_options(use_case, "rollback", __doc__)
+    # It runs when somebody starts it, and then at once
+    with DAG(**options, schedule=None, params=FORM, is_paused_upon_creation=False) as dag:
         rollback(use_case.slug)
     return dag
 

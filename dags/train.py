@@ -183,7 +183,8 @@ def build(use_case: UseCase) -> DAG:
     options = dag_options(use_case, "train", __doc__) | {"params": {"cutoff": CUTOFF_PARAM, "ask": ASK_PARAM}}
     # The parent run first: the mail may wait for a server
     options["on_failure_callback"] = [end_failed, options["on_failure_callback"]]
-    with DAG(**options, on_success_callback=end_finished, schedule=timetable) as dag:
+    options["on_success_callback"] = [end_finished, options["on_success_callback"]]
+    with DAG(**options, schedule=timetable) as dag:
         training = start(use_case.slug)
         names = candidates(use_case.slug)
         trained = train_candidate.partial(slug=use_case.slug, training=training).expand(name=names)

@@ -9,16 +9,23 @@ import typer
 from rich.markup import escape
 
 from headwater.commands import (
+    alerts,
     backfill,
     config,
     contracts,
     data,
     demo,
+    experiments,
     history,
+    incidents,
+    keys,
     lake,
     models,
     new,
+    nowcast,
     repair,
+    scores,
+    skew,
     slurm,
     stack,
     trace,
@@ -33,7 +40,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a raw source to a served and watched model, every day.",
 )
-for part in (stack, config, demo, data, backfill, history, repair, contracts, lake, models, trace, new, slurm):
+for part in (
+    stack,
+    config,
+    demo,
+    data,
+    backfill,
+    history,
+    repair,
+    contracts,
+    scores,
+    alerts,
+    lake,
+    models,
+    incidents,
+    nowcast,
+    trace,
+    keys,
+    experiments,
+    skew,
+    new,
+    slurm,
+):
     part.register(app)
 
 

@@ -26,8 +26,10 @@ MOST_ANSWERS = 1000
 """Predictions of the newest day among which the one to show is chosen."""
 
 
-def run(use_case: UseCase, report: Report) -> dict[str, Any]:
+def run(use_case: UseCase, report: Report, *, local: bool = True) -> dict[str, Any]:
     """Runs the demo and gives what it found: prediction, model, drift, links and login.
+
+    The local stack is started first, unless the services run elsewhere, as they do in containers.
 
     Raises:
         StackError: a service does not start, or a DAG run fails; the failed task is named.
@@ -36,7 +38,8 @@ def run(use_case: UseCase, report: Report) -> dict[str, Any]:
     from headwater.stack import control
     from models import drift
 
-    control.up(report)
+    if local:
+        control.up(report)
     newest = _newest_with_data(use_case, newest_over(use_case, datetime.now(UTC)))
     _bring_history(use_case, _newest_with_data(use_case, newest - timedelta(days=1)), report)
     with Airflow() as airflow:
@@ -49,6 +52,8 @@ def run(use_case: UseCase, report: Report) -> dict[str, Any]:
             _score(airflow, use_case, _newest_features(use_case) or newest, report)
             answers = _newest_answers(use_case)
     entity, day = _most_at_risk(use_case, answers)
+    if not local:
+        _await_service(use_case)
     answer = ask(use_case, entity, str(day))
     report(f"the service answered for {entity}")
     return {
@@ -60,6 +65,15 @@ def run(use_case: UseCase, report: Report) -> dict[str, Any]:
         "links": _links(),
         "login": _login(),
     }
+
+
+def _await_service(use_case: UseCase) -> None:
+    """Waits for the service to have the champion; of the local stack, `ask` knows whether it runs."""
+    from models.champion import require_champion
+    from models.serving import client
+
+    champion = require_champion(use_case, get_settings())
+    client.wait_until_served(get_settings(), use_case, int(champion.version), START_TIMEOUT_S)
 
 
 def _newest_with_data(use_case: UseCase, newest: date) -> date:
@@ -190,8 +204,7 @@ def _model(use_case: UseCase) -> dict[str, Any]:
 
 def _links() -> dict[str, str]:
     settings = get_settings()
-    services = {f"BentoML {slug}": url for slug, url in sorted(settings.serving_urls.items())}
-    return {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, **services}
+    return {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url}
 
 
 def _login() -> dict[str, str]:

@@ -93,6 +93,19 @@ def verify_unit(use_case: UseCase, evidence: dict[str, Any], settings: Settings)
     _refuse(use_case, evidence, _differing_parts(use_case, evidence, settings))
 
 
+def verify_bento(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> None:
+    """Takes the hash of a version's Bento anew, which is all that an experiment has served of it.
+
+    Raises:
+        EvidenceError: it is not as it was.
+    """
+    if differs := _difference(_bento, use_case, evidence, settings):
+        raise EvidenceError(
+            f"Version {evidence['version']} of {use_case.slug} is not what was packaged, so it gets no traffic: "
+            f"{differs}."
+        )
+
+
 def _refuse(use_case: UseCase, evidence: dict[str, Any], differs: list[str]) -> None:
     if differs:
         raise EvidenceError(

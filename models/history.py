@@ -13,7 +13,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from models import tracking
+from models import experiment_log, tracking
 from pipelines import database
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -66,7 +66,7 @@ def move(
 ) -> None:
     """Moves an alias to a version, or takes it away, and records it: either both, or neither.
 
-    A move behind our back is recorded before it.
+    A move behind our back is recorded before it. Another champion ends the experiment that is running.
 
     Raises:
         DatabaseError: Postgres cannot be reached.
@@ -77,6 +77,9 @@ def move(
         present = _notice(cursor, use_case, settings, alias)
         row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
         cursor.execute(_INSERT, row)
+        if alias == tracking.CHAMPION and version != present:
+            # What the challenger was compared with is served no more, or is itself
+            experiment_log.stop(cursor, use_case.slug, actor, f"version {version} became champion")
         # Inside the transaction: an alias that cannot be moved takes the row back
         if version is not None:
             client.set_registered_model_alias(use_case.experiment, alias, str(version))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pipelines import database
+from pipelines.raw_tables import raw_table
 from pipelines.recompute import joined
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -35,7 +38,8 @@ def fill(url: str, use_case: UseCase, window: Window, *, is_boolean: bool) -> tu
             cursor.execute(
                 f"""update serving.predictions as predictions set actual = {label}
                     from {use_case.feature_table} as labels
-                    where predictions.use_case = %s and predictions.day between %s and %s
+                    where predictions.use_case = %s and predictions.channel <> 'nowcast'  -- which is of no day
+                    and predictions.day between %s and %s
                     and predictions.entity = labels.{use_case.entity}::text
                     and predictions.day = labels.{use_case.day_column}
                     and predictions.actual is distinct from {label}""",
@@ -43,6 +47,54 @@ def fill(url: str, use_case: UseCase, window: Window, *, is_boolean: bool) -> tu
             )
             filled += cursor.rowcount
     return filled, through
+
+
+def fill_nowcast(url: str, use_case: UseCase, since: datetime, until: datetime) -> int:
+    """Fills in what came of the nowcast's forecasts from moments in (since, until], or corrects it: the mean of the
+    values measured in the `label_hours` after each moment.
+
+    Nothing is filled in before that time is over by the entity's own values, nor where they are of too few hours.
+
+    Returns:
+        How many were filled in or corrected.
+    """
+    nowcast = use_case.nowcast
+    if nowcast is None or nowcast.label_column is None:
+        return 0
+    dataset = next(one for one in nowcast.datasets if nowcast.label_column in {column.name for column in one.columns})
+    table, at, day = raw_table(use_case, dataset), nowcast.time_column, dataset.day_column
+    if not database.exists(url, table):
+        return 0
+    hours = f"interval '{nowcast.label_hours} hours'"
+    parameters = {"slug": use_case.slug, "since": since, "until": until, "least": nowcast.label_least_hours}
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"""with told as (
+                    select distinct entity, features_at from serving.predictions
+                    where use_case = %(slug)s and channel = 'nowcast' and predicted_at > %(since)s
+                      and features_at > %(since)s and features_at <= %(until)s),
+                measured as (
+                    select {use_case.entity}::text as entity, {at} as at, {nowcast.label_column}::float8 as value
+                    from {table}
+                    where {day} >= (%(since)s at time zone 'UTC')::date and {nowcast.label_column} is not null),
+                -- A value stands for the time until the next one, so the last of a span comes a step before its end
+                newest as (select entity, max(at) + interval '{nowcast.minutes} minutes' as until
+                           from measured group by 1),
+                labels as (
+                    select told.entity, told.features_at, avg(measured.value) as label
+                    from told join newest on newest.entity = told.entity and newest.until >= told.features_at + {hours}
+                    join measured on measured.entity = told.entity
+                        and measured.at >= told.features_at and measured.at < told.features_at + {hours}
+                    group by 1, 2
+                    having count(distinct date_trunc('hour', measured.at, 'UTC')) >= %(least)s)
+                update serving.predictions as predictions set actual = labels.label from labels
+                where predictions.use_case = %(slug)s and predictions.channel = 'nowcast'
+                  and predictions.predicted_at > %(since)s and predictions.entity = labels.entity
+                  and predictions.features_at = labels.features_at
+                  and predictions.actual is distinct from labels.label""",
+            parameters,
+        )
+        return int(cursor.rowcount)
 
 
 def _answered(url: str, use_case: UseCase) -> int:

@@ -16,6 +16,7 @@ from models.score import CHANNEL
 from models.snapshot import Snapshot
 from pipelines import database, origins
 from pipelines.errors import HeadwaterError, NotFoundError
+from pipelines.origins import Transform
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
@@ -42,14 +43,13 @@ def trace(prediction_id: str, settings: Settings | None = None) -> dict[str, Any
     model = _station(lambda: _model(use_case, found["model_version"], settings))
     tags = model.get("tags", {})
     training = _station(lambda: _training(tags, settings))
-    computed = origins.transform_of(url, use_case, found["day"], found["predicted_at"])
-    features = {MISSING: f"the ledger has no transform of {found['day']} before the prediction"}
-    if computed is not None:
-        features = {"table": use_case.feature_table, "dbt_project": f"dbt/models/{use_case.slug}", **computed.told()}
-    moment = computed.at if computed is not None else found["predicted_at"]
-    data = origins.landing_of(use_case, found["entity"], found["day"], moment, settings)
+    features, data, computed = _features(url, use_case, found, settings)
     return {
-        "prediction": {**found, "day": str(found["day"]), "predicted_at": str(found["predicted_at"])},
+        "prediction": {
+            **found,
+            "day": str(found["day"]) if found["day"] is not None else None,
+            "predicted_at": str(found["predicted_at"]),
+        },
         "service": {"channel": found["channel"], "bento": tags.get("bento"), "scored_by": scored},
         "promotions": _promotions(url, use_case, found["model_version"]),
         "model": model,
@@ -63,6 +63,20 @@ def trace(prediction_id: str, settings: Settings | None = None) -> dict[str, Any
             "features": computed.commit if computed is not None else None,
         },
     }
+
+
+def _features(
+    url: str, use_case: UseCase, found: dict[str, Any], settings: Settings
+) -> tuple[dict[str, Any], list[dict[str, Any]], Transform | None]:
+    """The run of dbt that computed the prediction's features, the landing files behind them, and the run itself."""
+    if found["day"] is None:
+        return {MISSING: "the features came with the request, and are the prediction's `inputs`"}, [], None
+    computed = origins.transform_of(url, use_case, found["day"], found["predicted_at"])
+    features = {MISSING: f"the ledger has no transform of {found['day']} before the prediction"}
+    if computed is not None:
+        features = {"table": use_case.feature_table, "dbt_project": f"dbt/models/{use_case.slug}", **computed.told()}
+    moment = computed.at if computed is not None else found["predicted_at"]
+    return features, origins.landing_of(use_case, found["entity"], found["day"], moment, settings), computed
 
 
 def _station(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -82,7 +96,8 @@ def _prediction(url: str, prediction_id: str) -> dict[str, Any]:
     except ValueError:
         rows = []
     if not rows:
-        newest = database.query(url, f"{sql} order by predicted_at desc limit 1")
+        # Of the batch: by their time, all partitions of the request log would be read
+        newest = database.query(url, f"{sql} where channel = %s order by predicted_at desc limit 1", (CHANNEL,))
         such = f"; the newest one's is {newest[0]['prediction_id']}" if newest else ", nor any other"
         raise NotFoundError(f"There is no prediction with the id {prediction_id!r}{such}.")
     return {**rows[0], "prediction_id": str(rows[0]["prediction_id"])}
@@ -90,14 +105,14 @@ def _prediction(url: str, prediction_id: str) -> dict[str, Any]:
 
 def _scored(url: str, found: dict[str, Any]) -> dict[str, Any]:
     """The run of the batch that made the prediction, whose row of the ledger was written when it ended."""
+    if found["channel"] != CHANNEL:  # an answer of the service, which no step of ours gave
+        return {}
     rows = database.query(
         url,
         "select at, window_start, window_end, code_version from ops.ledger"
         " where use_case = %s and step = 'score' and at >= %s order by ledger_id limit 1",
         (found["use_case"], found["predicted_at"]),
     )
-    if found["channel"] != CHANNEL:  # an answer of the service, which no step of ours gave
-        return {}
     if not rows:
         return {MISSING: f"the ledger has no scoring of {found['day']} after the prediction"}
     (row,) = rows

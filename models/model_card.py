@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from models import provenance, tables, tracking
+from models.outline import outline
 from models.snapshot import Snapshot
 from pipelines.ledger import code_version
 from pipelines.settings import Settings
@@ -89,7 +90,7 @@ def markdown(
         head(use_case, int(selected["version"]), report).partition("\n\n")[0],
         *_purpose(use_case),
         *_data(use_case, snapshot),
-        f"## Model\n\nThe candidate `{report['candidate']}`:\n\n```\n{model!r}\n```",
+        f"## Model\n\nThe candidate `{report['candidate']}`:\n\n```\n{outline(model)}\n```",
         *_figures(use_case, report),
         *(f"![{name.removesuffix('.png')}](figures/{name})" for name in pictures),
         *_features(use_case, snapshot, settings),

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pickle
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import polars as pl
 
-from models import evidence, history, tracking
+from models import evidence, history, onnx_build, tracking
 from models import snapshot as snapshots
 from models.artifacts import model_file
-from models.serving.card import Feature, ServingCard, file_sha256
+from models.serving.bento import bento_folder
+from models.serving.card import BENTO_FOLDER, Feature, ServingCard, file_sha256, read_card
 from models.serving.package import build_bento
 from models.serving.smoke import smoke_test
 from models.snapshot import Snapshot
@@ -42,7 +44,7 @@ def package(
         sha256 = file_sha256(path)
         tag = _build(use_case, training, selected, path, settings)
     client, version = tracking.client(settings), int(selected["version"])
-    for key, value in (("bento", tag), ("model.sha256", sha256)):
+    for key, value in (("bento", tag), ("model.sha256", sha256), *_engine(built_card(settings, tag))):
         client.set_model_version_tag(use_case.experiment, str(version), key, value)
     found = evidence.collect(use_case, training, selected, tag, settings)
     digest = evidence.digest(found)
@@ -56,12 +58,27 @@ def _build(
     snapshot = Snapshot.from_dict(training["snapshot"])
     typed = snapshots.read_typed(use_case, snapshot, settings)
     _, holdout = snapshots.split(snapshot, use_case, snapshots.to_pandas(typed))
-    rows = snapshots.features(use_case, holdout.sample(min(SMOKE_ROWS, len(holdout)), random_state=0))
-    card = _card(use_case, selected, _types(typed, rows), file_sha256(path))
-    tag = build_bento(use_case, path, card, settings=settings)
+    known = snapshots.features(use_case, holdout)
+    card = _card(use_case, selected, _types(typed, known), file_sha256(path))
     model = pickle.loads(path.read_bytes())  # noqa: S301 - just downloaded from our own registry
-    smoke_test(tag, rows, model.predict(rows), settings=settings)
+    with TemporaryDirectory(prefix="headwater-engine-") as folder:
+        card = onnx_build.prepare(card, model, known, registry.part(use_case, "model").decisions, Path(folder))
+        tag = build_bento(use_case, path, card, beside=Path(folder), settings=settings)
+    rows = known.sample(min(SMOKE_ROWS, len(known)), random_state=0)
+    tolerance = built_card(settings, tag).tolerance
+    smoke_test(tag, rows, model.predict(rows), tolerance, settings=settings)
     return tag
+
+
+def built_card(settings: Settings, tag: str) -> ServingCard:
+    """The card of a Bento that has been built."""
+    return read_card(bento_folder(settings, tag) / "src" / BENTO_FOLDER)
+
+
+def _engine(card: ServingCard) -> list[tuple[str, str]]:
+    """How it answers, as tags of the version."""
+    told = {"engine": card.engine, "engine.difference": card.engine_difference, "engine.note": card.engine_note}
+    return [(key, str(value)) for key, value in told.items() if value not in (None, "")]
 
 
 def _types(typed: pl.DataFrame, rows: pd.DataFrame) -> dict[str, pl.DataType]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pickle
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -69,10 +70,20 @@ def score(use_case: UseCase, window: Window, settings: Settings | None = None) -
             _store(url, rows)
             predictions += len(rows)
         matured, through = labels.fill(url, use_case, window, is_boolean=is_boolean)
+        matured += _matured_nowcasts(url, use_case)
         report.state = "loaded" if predictions else "missing"
         report.counts = {"accepted": predictions, "updated": matured}
         report.detail = {"labels_through": through}
     return {"predictions": predictions, "matured": matured, "model_version": version}
+
+
+def _matured_nowcasts(url: str, use_case: UseCase) -> int:
+    """Those whose values came late, or were revised later than the nowcast itself looks back."""
+    if use_case.nowcast is None:
+        return 0
+    now = datetime.now(UTC)
+    since = now - timedelta(days=use_case.nowcast.warehouse_days)
+    return labels.fill_nowcast(url, use_case, since, now - timedelta(hours=use_case.nowcast.label_hours))
 
 
 def _rows(use_case: UseCase, model: Any, frame: pd.DataFrame, version: int) -> list[tuple[Any, ...]]:
@@ -93,11 +104,11 @@ def _store(url: str, rows: list[tuple[Any, ...]]) -> None:
     with database.connect(url) as connection, connection.cursor() as cursor:
         columns = "use_case, channel, entity, day, model_version, outputs"
         cursor.execute(
-            f"create temporary table scored on commit drop as select {columns} from serving.predictions limit 0"
+            f"create temporary table scored on commit drop as select {columns} from serving.predictions_batch limit 0"
         )
         cursor.copy_expert(f"copy scored ({columns}) from stdin (format csv)", lines)
         cursor.execute(
-            f"""insert into serving.predictions as present ({columns}) select {columns} from scored
+            f"""insert into serving.predictions_batch as present ({columns}) select {columns} from scored
                 on conflict (use_case, channel, entity, day, model_version) do update
                 set outputs = excluded.outputs, predicted_at = now() where present.outputs <> excluded.outputs"""
         )

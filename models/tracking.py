@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+_KIND = ("mlflow.experimentKind", "custom_model_development")
+"""The tag by which MLflow shows an experiment as trainings and their metrics, and not as a language model's traces."""
 
 
 def client(settings: Settings) -> MlflowClient:
@@ -45,6 +47,12 @@ def client(settings: Settings) -> MlflowClient:
     return mlflow.MlflowClient()
 
 
+def credentials() -> tuple[str, str] | None:
+    """User and password of a server that asks for them, from the variables that MLflow's own client reads."""
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+    return (user, password) if user and password else None
+
+
 @cache
 def _require_server(url: str) -> None:
     """Asks once a process: MLflow's own client would try for minutes before it says anything."""
@@ -65,12 +73,14 @@ def experiment(use_case: UseCase, settings: Settings) -> str:
 
     client(settings)
     try:
-        found: str = mlflow.set_experiment(use_case.experiment).experiment_id
+        experiment = mlflow.set_experiment(use_case.experiment)
+        if _KIND[0] not in experiment.tags:
+            mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, *_KIND)
     except MlflowException as error:
         raise ModelError(
             f"MLflow at {settings.mlflow_url} cannot be used: {error}. Start it with `headwater up`."
         ) from error
-    return found
+    return str(experiment.experiment_id)
 
 
 def run(settings: Settings, run_id: str) -> Any:

@@ -3,6 +3,7 @@
 landing/<slug>/...                                    objects and envelopes, under the names they had in the lake
 normalized/<slug>/<dataset>/<partition>/<hash>.parquet
 features/<slug>/<month>/<hash>.parquet
+request_log/<slug>/<day>/<hash>.parquet
 manifests/<slug>/<layer>/<time>.json                  what was kept, with its checksums
 """
 

@@ -17,6 +17,7 @@ from pipelines import (
     audit_verdict,
     database,
     ledger,
+    quality,
     recheck,
 )
 from pipelines.errors import NotFoundError, SettingsError
@@ -92,9 +93,31 @@ def _facts(use_case: UseCase, days: Window, settings: Settings) -> dict[str, Any
             **audit_columns.by_day(url, use_case, days),
             "columns": [_told(column) for column in columns],
         },
+        "quality": _quality(url, use_case, days),
         "findings": audit_findings.findings(url, use_case, days),
         "recompute": _recompute(url, use_case),
     }
+
+
+def _quality(url: str, use_case: UseCase, days: Window) -> list[dict[str, Any]]:
+    """The scores of the month's days, by data set and dimension, as JSON shows them."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in quality.between(url, use_case, days):
+        if row["score"] is not None:
+            found.setdefault((row["dataset"], row["dimension"]), []).append(row)
+    return [
+        {
+            "dataset": dataset,
+            "dimension": dimension,
+            "gate": rows[-1]["threshold"],
+            "days": len(rows),
+            "mean": sum(row["score"] for row in rows) / len(rows),
+            "least": min(row["score"] for row in rows),
+            "below": [str(row["day"]) for row in rows if row["passed"] is False],
+            "scores": [row["score"] for row in rows],
+        }
+        for (dataset, dimension), rows in found.items()
+    ]
 
 
 def _told(column: audit_columns.Column) -> dict[str, Any]:

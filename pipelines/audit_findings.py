@@ -5,6 +5,8 @@ Such a relation has the columns `day` and `finding` (a few words that say what w
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import date
 from typing import Any
 
 from pipelines import database
@@ -16,8 +18,23 @@ MOST_COLUMNS = 12
 MOST_LETTERS = 80
 
 
+def by_day(url: str, use_case: UseCase, days: Window) -> dict[date, int]:
+    """How many rows the relations list for each day that they list any for."""
+    found: Counter[date] = Counter()
+    for relation in _relations(url, use_case):
+        if {"day", "finding"} <= set(database.columns(url, relation)):
+            inside = f"{relation} where day between '{days.start}' and '{days.end}'"
+            for row in database.query(url, f"select day::date as day, count(*) as rows from {inside} group by 1"):
+                found[row["day"]] += row["rows"]
+    return found
+
+
 def findings(url: str, use_case: UseCase, days: Window) -> list[dict[str, Any]]:
     """For each relation: name, `rows` of these days, `kinds` (finding, rows), `columns`, and the `first` rows."""
+    return [_of(url, name, days) for name in _relations(url, use_case)]
+
+
+def _relations(url: str, use_case: UseCase) -> list[str]:
     schema = f"{use_case.slug}_quality"
     names = database.query(
         url,
@@ -25,10 +42,11 @@ def findings(url: str, use_case: UseCase, days: Window) -> list[dict[str, Any]]:
            order by relname""",
         (schema,),
     )
-    return [_of(url, f'{schema}."{row["relname"]}"', row["relname"], days) for row in names]
+    return [f'{schema}."{row["relname"]}"' for row in names]
 
 
-def _of(url: str, relation: str, name: str, days: Window) -> dict[str, Any]:
+def _of(url: str, relation: str, days: Window) -> dict[str, Any]:
+    name = relation.partition(".")[2].strip('"')
     types = database.columns(url, relation)
     if not {"day", "finding"} <= set(types):
         return {"name": name, "rows": 0, "kinds": [], "columns": list(types), "first": [], "unread": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ _WIDTH, _HEIGHT = 84, 20
 def render(use_case: UseCase, found: dict[str, Any]) -> str:
     """The page of what `audit.run` found."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure, "share": share, "count": count, "line": line}
+    environment.filters |= {"figure": figure, "share": share, "count": count, "line": line, "score": score}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         found,
@@ -71,15 +72,20 @@ def share(value: float | None) -> str:
     return "<0.1 %" if 0 < value < 0.001 else f"{value:.1%}".replace(".0%", "%").replace("%", " %")
 
 
-def line(values: list[float | None]) -> Markup:
-    """A small curve of monthly means, the month itself as a dot at its end; nothing where fewer than two are known."""
+def score(value: float | None) -> str:
+    """A score in percent, rounded down: what is not whole is not shown as such."""
+    return "–" if value is None else f"{math.floor(value * 1000) / 10:g} %"
+
+
+def line(values: list[float | None], what: str = "monthly means") -> Markup:
+    """A small curve of what was, the last value as a dot at its end; nothing where fewer than two are known."""
     known = [(at, value) for at, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return Markup("")
     low, high = min(value for _, value in known), max(value for _, value in known)
     step, scale = (_WIDTH - 6) / max(len(values) - 1, 1), (_HEIGHT - 6) / ((high - low) or 1.0)
     points = [(3 + at * step, _HEIGHT - 3 - (value - low) * scale) for at, value in known]
-    said = f"monthly means between {figure(low)} and {figure(high)}, last {figure(known[-1][1])}"
+    said = f"{what} between {figure(low)} and {figure(high)}, last {figure(known[-1][1])}"
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     (x, y) = points[-1]
     return Markup(  # noqa: S704 - figures only

@@ -33,6 +33,7 @@ def reasons(facts: dict[str, Any]) -> list[Reason]:
             for column in facts["features"]["columns"]
             for note in column["notes"]
         ),
+        *_of_quality(facts["quality"]),
         *_of_findings(facts["findings"]),
         *_of_recompute(facts["recompute"], facts["first_day"]),
     ]
@@ -65,6 +66,13 @@ def _of_days(features: dict[str, Any]) -> Iterator[Reason]:
         )
     if features["doubled"]:
         yield BAD, f"features: {features['doubled']} keys have more than one row"
+
+
+def _of_quality(scores: list[dict[str, Any]]) -> Iterator[Reason]:
+    for one in scores:
+        if one["below"]:
+            days = f"{len(one['below'])} {_plural(len(one['below']), 'day')} ({spans(one['below'])})"
+            yield LOOK, f"{one['dataset']}: {one['dimension']} below its gate of {one['gate']:.1%} on {days}"
 
 
 def _of_findings(findings: list[dict[str, Any]]) -> Iterator[Reason]:

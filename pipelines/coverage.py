@@ -31,12 +31,29 @@ class DayState:
 
 def day_states(url: str, use_case: UseCase, window: Window) -> list[DayState]:
     """The state of every day of a window, for each data set with days; by data set, then day."""
-    rows = _entries(url, use_case, window)
-    expected = set(expected_days(use_case.calendar, window))
+    return states(use_case, window, _entries(url, use_case, window), set(expected_days(use_case.calendar, window)))
+
+
+def states(use_case: UseCase, window: Window, rows: Sequence[dict[str, Any]], expected: set[date]) -> list[DayState]:
+    """The same by rows of the ledger that were read already, and the days on which data is expected.
+
+    The rows are those of the steps fetch, check and load, oldest first, of all windows that share a day with this one
+    or follow it within the `correction_days` of the data sets.
+    """
     found = []
     for dataset in use_case.datasets:
         if dataset.day_column is not None:
             found += list(_of(dataset, [row for row in rows if row["dataset"] == dataset.name], window, expected))
+    return found
+
+
+def first_loads(url: str, use_case: UseCase, window: Window) -> dict[tuple[str, date], dict[str, Any]]:
+    """For each data set and day of a window the ledger's row of the load that first brought the day."""
+    rows, found = _entries(url, use_case, window), dict[tuple[str, date], dict[str, Any]]()
+    for dataset in use_case.datasets:
+        if dataset.day_column is not None:
+            for day, _, load in _loads(dataset, [row for row in rows if row["dataset"] == dataset.name], window):
+                found.setdefault((dataset.name, day), load)
     return found
 
 
@@ -65,11 +82,12 @@ def _entries(url: str, use_case: UseCase, window: Window) -> list[dict[str, Any]
     """The ledger's rows of the data steps that can say something of these days, oldest first."""
     database.ensure_ops(url)
     corrections = max(dataset.correction_days for dataset in use_case.datasets)
+    names = [dataset.name for dataset in use_case.datasets]
     return database.query(
         url,
         "select * from ops.ledger where use_case = %s and step in ('fetch', 'check', 'load')"
-        " and window_start <= %s and window_end >= %s order by ledger_id",
-        (use_case.slug, window.end + timedelta(days=corrections), window.start),
+        " and dataset = any(%s) and window_start <= %s and window_end >= %s order by ledger_id",
+        (use_case.slug, names, window.end + timedelta(days=corrections), window.start),
     )
 
 
@@ -90,21 +108,25 @@ def _of(dataset: Dataset, rows: Sequence[dict[str, Any]], window: Window, expect
 
 def _loaded_days(dataset: Dataset, rows: Sequence[dict[str, Any]], window: Window) -> dict[date, str | None]:
     """The days whose rows were checked and afterwards loaded, with the version of the contract."""
-    waiting: dict[date, str | None] = {}
-    loaded: dict[date, str | None] = {}
+    return {day: (check["detail"] or {}).get("contract") for day, check, _ in _loads(dataset, rows, window)}
+
+
+def _loads(
+    dataset: Dataset, rows: Sequence[dict[str, Any]], window: Window
+) -> Iterator[tuple[date, dict[str, Any], dict[str, Any]]]:
+    """Each time that a day was checked and afterwards loaded: the day and the two rows."""
+    waiting: dict[date, dict[str, Any]] = {}
     for row in rows:
-        detail = row["detail"] or {}
         if row["step"] == "check":
-            for first, last in detail.get("days", []):
+            for first, last in (row["detail"] or {}).get("days", []):
                 for day in _days(
                     max(date.fromisoformat(first), window.start), min(date.fromisoformat(last), window.end)
                 ):
-                    waiting[day] = detail.get("contract")
+                    waiting[day] = row
         elif row["step"] == "load" and row["state"] == "loaded":
             reached = Window(row["window_start"], row["window_end"]).widened(before=dataset.correction_days)
             for day in [day for day in waiting if day in reached]:
-                loaded[day] = waiting.pop(day)
-    return loaded
+                yield day, waiting.pop(day), row
 
 
 def _not_loaded(dataset: Dataset, day: date, newest: dict[str, Any] | None) -> DayState:
@@ -121,11 +143,6 @@ def _not_loaded(dataset: Dataset, day: date, newest: dict[str, Any] | None) -> D
     if step == "check" and not any(first <= str(day) <= last for first, last in detail.get("days", [])):
         return DayState(dataset.name, day, "missing", "the answer holds no row of this day")
     return DayState(dataset.name, day, "none", f"not further than {step}")
-
-
-def _days_in(span: Sequence[str], window: Window) -> Iterable[date]:
-    first, last = map(date.fromisoformat, span)
-    return _days(max(first, window.start), min(last, window.end))
 
 
 def _days(first: date, last: date) -> Iterable[date]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi
-import polars as pl
 import psycopg2
 import psycopg2.extensions
 
+from pipelines import drift_tables, serving_tables, watch_tables
 from pipelines.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OPS_DDL = """
 create schema if not exists ops;
@@ -33,6 +35,8 @@ create table if not exists ops.ledger (
 );
 create unique index if not exists ledger_attempt
     on ops.ledger (use_case, dataset, step, window_start, window_end, attempt);
+create index if not exists ledger_newest on ops.ledger (use_case, step, ledger_id);
+create index if not exists ledger_at on ops.ledger (use_case, at);
 create table if not exists ops.promotions (
     promotion_id bigint generated always as identity primary key,
     at timestamptz not null default now(),
@@ -45,26 +49,6 @@ create table if not exists ops.promotions (
     reason text not null,
     evidence jsonb not null
 );
-create schema if not exists serving;
-create table if not exists serving.predictions (
-    use_case text not null,
-    channel text not null,
-    entity text not null,
-    day date not null,
-    model_version int not null,
-    outputs jsonb not null,
-    actual double precision,
-    predicted_at timestamptz not null default now(),
-    primary key (use_case, channel, entity, day, model_version)
-);
-create index if not exists predictions_day on serving.predictions (use_case, day);
-do $$ begin
-    -- Asked first: the statement itself would wait for every reader, also where there is nothing to add
-    if not exists (select from pg_attribute
-                   where attrelid = 'serving.predictions'::regclass and attname = 'prediction_id') then
-        alter table serving.predictions add column prediction_id uuid not null unique default gen_random_uuid();
-    end if;
-end $$;
 """
 
 
@@ -134,6 +118,9 @@ def read_frame(url: str, sql: str) -> pl.DataFrame:
     Raises:
         DatabaseError: Postgres cannot be reached, or refused the statement.
     """
+    import adbc_driver_postgresql.dbapi  # brings pandas along, which whoever only asks for rows need not wait for
+    import polars as pl
+
     try:
         with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
@@ -150,6 +137,9 @@ def read_batches(url: str, sql: str, rows: int = 50_000) -> Iterator[pl.DataFram
     Raises:
         DatabaseError: Postgres cannot be reached, or refused the statement.
     """
+    import adbc_driver_postgresql.dbapi
+    import polars as pl
+
     held: list[pl.DataFrame] = []
     try:
         with adbc_driver_postgresql.dbapi.connect(url) as connection, connection.cursor() as cursor:
@@ -169,7 +159,7 @@ def read_batches(url: str, sql: str, rows: int = 50_000) -> Iterator[pl.DataFram
 
 def ensure_ops(url: str) -> None:
     """Creates the schemas `ops` and `serving` where they are missing."""
-    ensure(url, "ops", OPS_DDL)
+    ensure(url, "ops", OPS_DDL + drift_tables.DDL + watch_tables.DDL + serving_tables.DDL)
 
 
 def ensure(url: str, name: str, ddl: str) -> None:

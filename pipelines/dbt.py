@@ -17,6 +17,9 @@ from pipelines.settings import PROJECT, Settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
+NOWCAST = "nowcast"
+"""Folder of the models that are built between the daily runs."""
+
 
 def _export_connection(settings: Settings) -> None:
     """dbt's profile takes the connection from the environment only."""
@@ -39,6 +42,21 @@ def build(use_case: UseCase, window: Window, settings: Settings, aside: str = ""
     for dataset in use_case.datasets:  # the models read all of them, also one that nothing was loaded into yet
         ensure_table(settings.require_database(), use_case, dataset)
     return [_node(result) for result in _invoke("build", use_case, window, settings, {"aside": aside})]
+
+
+def build_nowcast(use_case: UseCase, window: Window, settings: Settings, variables: dict[str, Any]) -> list[str]:
+    """Builds and tests the models of a use case's nowcast for a window; those of the daily run are only read.
+
+    It has a lock and a target folder of its own, so that neither waits for the other.
+
+    Returns:
+        The names of the models that were built.
+
+    Raises:
+        TransformError: names each node that failed or was skipped.
+    """
+    results = _invoke("build", use_case, window, settings, {"aside": "", **variables}, part=NOWCAST)
+    return [str(one.node.alias) for one in results if str(one.node.resource_type) == "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +84,33 @@ def build_from_copies(
     return [Built(f"{one.node.schema}.{one.node.alias}", one.node.original_file_path) for one in results]
 
 
+def drop_built(url: str, use_case: UseCase, aside: str) -> None:
+    """Drops what was built in schemas that have `aside` after the slug; a build that was cut off may have left some."""
+    sql = "select nspname from pg_namespace where nspname = %s or starts_with(nspname, %s)"
+    for schema in database.query(url, sql, (f"{use_case.slug}{aside}", f"{use_case.slug}{aside}_")):
+        database.query(url, f"drop schema {schema['nspname']} cascade")
+
+
 def _invoke(
     command: str,
     use_case: UseCase,
     window: Window,
     settings: Settings,
-    variables: dict[str, str],
+    variables: dict[str, Any],
     project: Path = PROJECT / "dbt",
+    part: str = "",
 ) -> list[Any]:
-    from dbt.cli.main import dbtRunner
+    from dbt.cli.main import dbtRunner  # takes seconds
 
     _export_connection(settings)
-    name = f"{use_case.slug}{variables['aside']}"
+    name = f"{use_case.slug}{variables['aside']}" + (f"__{part}" if part else "")
+    models = f"path:models/{use_case.slug}"
+    selected = [f"{models}/{part}"] if part else [models, "--exclude", f"{models}/{NOWCAST}"]
     target = settings.home / "dbt" / name
     told = json.dumps({"start_day": str(window.start), "end_day": str(window.end), **variables})
     arguments = ["--quiet", "--no-send-anonymous-usage-stats", "--log-path", str(target / "logs"), command,
                  "--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(target),
-                 "--select", f"path:models/{use_case.slug}", "--vars", told]  # fmt: skip
+                 "--select", *selected, "--vars", told]  # fmt: skip
     # One build of a use case at a time: the audit table and the target folder hold one window
     with database.exclusively(settings.require_database(), f"dbt {name}"):
         outcome = dbtRunner().invoke(arguments)

@@ -37,8 +37,16 @@ class TransformError(HeadwaterError):
     """dbt failed or skipped at least one node."""
 
 
+class QualityError(HeadwaterError):
+    """A day's data is below a gate that holds back what would be published; trying again changes nothing of it."""
+
+
 class RecomputeError(HeadwaterError):
     """Features computed anew are not those that were published; they have taken their place, so nothing retries it."""
+
+
+class SkewError(HeadwaterError):
+    """What was answered online is not what dbt and the model make of the same data; nothing retries it."""
 
 
 class ModelError(HeadwaterError):
@@ -51,6 +59,10 @@ class TooFewRowsError(ModelError):
 
 class EvidenceError(ModelError):
     """What was packaged has changed, or another champion than it was compared with came; nothing retries it."""
+
+
+class LogFullError(HeadwaterError):
+    """The request log can take no more rows, so no answer may be given that it would lack; trying again may help."""
 
 
 class StackError(HeadwaterError):

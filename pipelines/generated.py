@@ -54,7 +54,7 @@ def dbt_sources(use_case: UseCase) -> str:
         f"    description: {_quoted(f'{use_case.title}: the contracted rows, newest version of each.')}",
         "    tables:",
     ]
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         lines += [
             f"      - name: {dataset.name}",
             f"        description: {_quoted(about(dataset))}",
@@ -84,7 +84,7 @@ def reference_page(use_case: UseCase) -> str:
         f"The released versions are the Avro schemas in `contracts/{use_case.slug}`. Stored rows have one column more,",
         f"`{REVISED.name}` ({REVISED.type}): {REVISED.doc[0].lower()}{REVISED.doc[1:]}",
     ]
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         lines += ["", f"## {dataset.name}", "", about(dataset), "", _row(COLUMNS), _row("---" for _ in COLUMNS)]
         lines += [_row([f"`{name}`", *others]) for name, *others in map(cells, dataset.columns)]
     return "\n".join(lines) + "\n"

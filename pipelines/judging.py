@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["low", "medium", "high"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
@@ -71,3 +73,47 @@ class Search:
 
     trials: int = 3
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What share of a day's data must be complete, valid, consistent and in time (docs/quality.md has the definitions).
+
+    None: the dimension is scored, and nothing follows. Where a score is below, `on_failure` says what does: `warn`
+    opens an alert, and the day is published; `hold` opens one and keeps the features as they were until the day is
+    mended, or passed on by hand. `deadline_minutes` is how long after its run's time a day's data must be there.
+    """
+
+    completeness: float | None = 0.995
+    validity: float | None = 0.99
+    consistency: float | None = 0.99
+    timeliness: float | None = None
+    on_failure: Literal["warn", "hold"] = "warn"
+    deadline_minutes: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What is promised to those who watch a model for drift, and when they are asked.
+
+    Of windows without drift at most a share `rate` is called drift, all columns together; where the history is too
+    short to tell so rare a window, the report says what share it is. A window is held `against` all others, or, where
+    what is watched changes slowly by itself, against those before it. The first `warm_up_days` of the training rows are
+    in none, since sums and means there lack their past; unless told so many are the use case's `memory_days`.
+
+    People are asked about a column that has drifted in `windows` of the last `of` windows, about one cause once, and at
+    most `asks_a_week` times; what was left out for that is listed. Errors that are larger than the hold-out's by
+    `worse_by` make an incident medium, by twice as much high; `asks_from` is the least severity that is asked about.
+    A question waits `timeout_hours`; then `default` counts.
+    """
+
+    rate: float = 0.01
+    against: Literal["others", "before"] = "others"
+    warm_up_days: int | None = None
+    windows: int = 2
+    of: int = 3
+    asks_a_week: int = 1
+    asks_from: Severity = "low"
+    worse_by: float = 0.1
+    timeout_hours: int = 72
+    default: Literal["acknowledge", "retrain", "roll back"] = "acknowledge"

@@ -113,7 +113,7 @@ def merge_normalized(
     keys = list(dataset.keys)
     new = rows.with_columns(pl.lit(revised_at).cast(pl.Datetime("us", "UTC")).alias(REVISED_AT))
     path, made = normalized_path(lake, use_case, dataset), Layout.of(dataset)
-    table = open_or_make(path, stored_schema(dataset) | made.schema, history(use_case), made.partition_by)
+    table = open_or_make(path, stored_schema(dataset) | made.schema, history(use_case, dataset), made.partition_by)
     adopt(table, stored_schema(dataset))
     old = _read_window(path, table, dataset, window).rows
     joined = new.join(old, on=keys, how="left", suffix="_old", coalesce=True)
@@ -170,7 +170,7 @@ def write_quarantine(
     path = quarantine_path(lake, use_case, dataset)
     if rows.is_empty() and open_table(path) is None:
         return
-    table = open_or_make(path, QUARANTINE_SCHEMA, history(use_case))
+    table = open_or_make(path, QUARANTINE_SCHEMA, history(use_case, dataset))
     rows = rows.select(
         "reason",
         "raw",
@@ -238,6 +238,18 @@ def read_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.DataFrame:
     """
     table = _snapshot_table(lake, use_case, version)
     return pl.read_parquet(file_uris(table), glob=False, storage_options=snapshot_path(lake, use_case).polars_options)
+
+
+@guarded
+def scan_snapshot(lake: Store, use_case: UseCase, version: int) -> pl.LazyFrame:
+    """The rows of one training, not read yet, in an order that is the same each time.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    table = _snapshot_table(lake, use_case, version)
+    files, options = sorted(file_uris(table)), snapshot_path(lake, use_case).polars_options
+    return pl.scan_parquet(files, glob=False, storage_options=options)
 
 
 def _snapshot_table(lake: Store, use_case: UseCase, version: int) -> DeltaTable:

@@ -55,7 +55,7 @@ def replace_normalized(lake: Store, other: Store, use_case: UseCase, dataset: Da
     """Gives a normalized table the rows, and the columns, of the one in another lake, as one new version."""
     path, layout = normalized_path(lake, use_case, dataset), Layout.of(dataset)
     schema = stored_schema(dataset) | layout.schema
-    open_or_make(path, schema, history(use_case), layout.partition_by)
+    open_or_make(path, schema, history(use_case, dataset), layout.partition_by)
     # Read in a thread of its own: deltalake cannot open a table on the thread on which it writes another
     batches = (layout.with_partition(rows) for rows in ahead(reader(other, use_case, dataset)(EVER)))
     rows = pa.RecordBatchReader.from_batches(

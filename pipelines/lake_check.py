@@ -79,7 +79,7 @@ def _misplaced(stored: Iterable[Stored], cases: Iterable[UseCase]) -> Iterator[F
 
 def _names(case: UseCase) -> str:
     """A pattern of the names that a use case's objects have."""
-    datasets = "|".join(re.escape(dataset.name) for dataset in case.datasets)
+    datasets = "|".join(re.escape(dataset.name) for dataset in case.stored)
     table = r"(_delta_log/.+|(\w+=[^/]+/)*[^/]+\.parquet)"
     day = r"\d{4}-\d\d-\d\d"
     return (

@@ -49,7 +49,9 @@ def compact(lake: Store, use_case: UseCase, on_step: Callable[[str], None] = lam
 
 def _compact(use_case: UseCase, place: Place, table: DeltaTable, on_step: Callable[[str], None]) -> Compacted:
     before = _extent(table)
-    again_if_second(ensure_properties)(table, FOR_GOOD if place.layer == "snapshots" else history(use_case))
+    again_if_second(ensure_properties)(
+        table, FOR_GOOD if place.layer == "snapshots" else history(use_case, place.dataset)
+    )
     parts: list[str] = []
     if place.layer == "normalized" and place.dataset is not None:
         layout = Layout.of(place.dataset, table)

@@ -36,7 +36,7 @@ class Place:
 
 def places(lake: Store, use_case: UseCase) -> Iterator[Place]:
     """Every Delta table that a use case may have."""
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         yield Place("normalized", dataset, normalized_path(lake, use_case, dataset))
         yield Place("quarantine", dataset, quarantine_path(lake, use_case, dataset))
     yield Place("snapshots", None, snapshot_path(lake, use_case))

@@ -29,9 +29,18 @@ FOR_GOOD = ALL_COLUMNS | {
 """Properties of a table whose every version stays, such as the training snapshots'."""
 
 
-def history(use_case: UseCase) -> dict[str, str]:
-    """Properties of a table whose earlier versions stay readable as long as its rows are kept."""
-    days = f"interval {use_case.retention.normalized_days} days"
+OFTEN_DAYS = 7
+"""How long the earlier versions of a table stay that each quarter of an hour writes to."""
+
+
+def history_days(use_case: UseCase, dataset: Dataset | None) -> int:
+    """How many days the earlier versions of a table stay readable: as long as its rows are kept, or for a week."""
+    return use_case.retention.normalized_days if dataset is None or dataset.keep_days is None else OFTEN_DAYS
+
+
+def history(use_case: UseCase, dataset: Dataset | None) -> dict[str, str]:
+    """Properties of a table whose earlier versions stay readable for so many days."""
+    days = f"interval {history_days(use_case, dataset)} days"
     return ALL_COLUMNS | {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
 
 

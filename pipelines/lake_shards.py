@@ -130,7 +130,7 @@ def commit(
     """
     if not files and open_table(path) is None:
         return "unchanged"
-    table = open_or_make(path, {**schema, MONTH: pl.String()}, history(use_case), [MONTH])
+    table = open_or_make(path, {**schema, MONTH: pl.String()}, history(use_case, None), [MONTH])
     adopt(table, dict(schema))
     present = stored(table, month)
     if set(present.get_column("path")) == {file.path for file in files}:

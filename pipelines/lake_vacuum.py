@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from deltalake import DeltaTable
 
 from pipelines.lake_files import Place, tables
+from pipelines.lake_layout import history_days
 from pipelines.spec import UseCase
 from pipelines.storage import Store, guarded
 
@@ -33,7 +34,7 @@ def vacuum(lake: Store, use_case: UseCase, keep_versions: Collection[int], apply
     done = []
     for place, table in tables(lake, use_case):
         kept = [version for version in keep_versions if version <= table.version()] if place.dataset is None else []
-        hours = use_case.retention.normalized_days * 24
+        hours = history_days(use_case, place.dataset) * 24
         sizes = {item.name: item.bytes for item in place.path.list()}
         names = _vacuum(table, place, hours, kept, dry_run=True) & set(sizes)
         if names and apply:

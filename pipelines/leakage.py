@@ -113,7 +113,7 @@ def probe(use_case: UseCase, cutoff: date, settings: Settings | None = None, pro
         try:
             found = _probe(url, use_case, cutoff, window, settings, project)
         finally:
-            _drop_built(url, use_case)
+            dbt.drop_built(url, use_case, ASIDE)
             perturbation.drop(url, use_case)
         report.counts, report.detail = {"received": found.rows}, found.told()
     return found
@@ -133,10 +133,10 @@ def _probe(url: str, use_case: UseCase, cutoff: date, window: Window, settings: 
     dated = [dataset.name for dataset in use_case.datasets if dataset.day_column is not None]
     if not any(copied[name] for name in dated):
         return Probe(cutoff=cutoff, rows=0, passed_over=0, perturbed={}, moved=(), appeared=0, vanished=0)
-    _drop_built(url, use_case)
+    dbt.drop_built(url, use_case, ASIDE)
     built = dbt.build_from_copies(use_case, window, settings, ASIDE, project)
     kept = _keep(url, use_case, built, cutoff)
-    _drop_built(url, use_case)
+    dbt.drop_built(url, use_case, ASIDE)
     perturbed = perturbation.perturb(url, use_case, cutoff, DAYS_AFTER)
     dbt.build_from_copies(use_case, window, settings, ASIDE, project)
     features = f"{use_case.slug}{ASIDE}.features"
@@ -204,11 +204,3 @@ def _origin(url: str, use_case: UseCase, built: list[Built], kept: dict[str, str
             if row["has_moved"]:
                 return model.path
     return built[-1].path
-
-
-def _drop_built(url: str, use_case: UseCase) -> None:
-    """Drops what was built; a probe that was cut off may have left some."""
-    sql = "select nspname from pg_namespace where nspname = %s or starts_with(nspname, %s)"
-    aside = f"{use_case.slug}{ASIDE}"
-    for schema in database.query(url, sql, (aside, f"{aside}_")):
-        database.query(url, f"drop schema {schema['nspname']} cascade")

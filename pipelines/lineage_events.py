@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from openlineage.client.facet_v2 import RunFacet
 
 State = Literal["START", "COMPLETE", "FAIL"]
+OPENLINEAGE = "openlineage"
+"""Name of the server's key in the setting `api_keys`, where it wants one."""
 TIMEOUT_S = 5.0
 """For one request; a server that hangs must not hold a task."""
 
@@ -50,9 +52,12 @@ def emit(state: State, task: TaskRun, settings: Settings, said: str | None = Non
         return
     event = event_of(state, task, settings, said)
     if settings.openlineage.startswith(("http://", "https://")):
-        from openlineage.client.transport.http import HttpConfig, HttpTransport
+        from openlineage.client.transport.http import HttpConfig, HttpTransport, create_token_provider
 
-        HttpTransport(HttpConfig(url=settings.openlineage, timeout=TIMEOUT_S, retry={"total": 1})).emit(event)
+        key = settings.api_keys.get(OPENLINEAGE)
+        auth = create_token_provider({"type": "api_key", "apiKey": key.get_secret_value()} if key else {})
+        server = HttpConfig(url=settings.openlineage, timeout=TIMEOUT_S, retry={"total": 1}, auth=auth)
+        HttpTransport(server).emit(event)
         return
     from openlineage.client.transport.file import FileConfig, FileTransport
 

@@ -18,8 +18,8 @@ from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store
 
 Kind = Literal[
-    "upstream", "landing", "normalized", "quarantine", "raw", "features", "snapshot", "model", "bento", "predictions",
-    "reports",
+    "upstream", "landing", "normalized", "quarantine", "raw", "features", "inference", "snapshot", "model", "bento",
+    "predictions", "reports",
 ]  # fmt: skip
 FLOWS: dict[tuple[str, str], tuple[tuple[Kind, ...], tuple[Kind, ...]]] = {
     ("ingest", "fetch"): (("upstream",), ("landing",)),
@@ -37,6 +37,12 @@ FLOWS: dict[tuple[str, str], tuple[tuple[Kind, ...], tuple[Kind, ...]]] = {
     ("train", "package"): (("model", "snapshot"), ("bento",)),
     ("train", "promote"): (("bento",), ("model",)),
     ("rollback", "rollback"): (("model",), ("model",)),
+    ("nowcast", "fetch"): (("upstream",), ("landing",)),
+    ("nowcast", "check"): (("landing",), ("normalized", "quarantine")),
+    ("nowcast", "load"): (("normalized",), ("raw",)),
+    ("nowcast", "aggregate"): (("raw", "features"), ("inference",)),
+    ("nowcast", "score"): (("inference", "model"), ("predictions",)),
+    ("skew", "skew"): (("raw", "predictions", "model"), ()),
     ("score", "score"): (("features", "model"), ("predictions",)),
     ("score", "drift"): (("features", "snapshot"), ("reports",)),
 }
@@ -55,7 +61,8 @@ class DataSet:
 def flow(use_case: UseCase, shape: str, task_id: str, settings: Settings) -> tuple[list[DataSet], list[DataSet]]:
     """What a task reads and what it writes; both are empty for a task that moves no data."""
     group, _, task = task_id.rpartition(".")
-    known = {dataset.name: dataset for dataset in use_case.datasets}
+    nowcast = use_case.nowcast.datasets if use_case.nowcast and shape == "nowcast" else ()
+    known = {dataset.name: dataset for dataset in nowcast or use_case.datasets}
     concerned = [known[group]] if group in known else list(known.values())
     inputs, outputs = FLOWS.get((shape, task), ((), ()))
     return (
@@ -83,6 +90,8 @@ def _whole(use_case: UseCase, kind: Kind, settings: Settings) -> DataSet:
     """What there is one of in a use case."""
     if kind == "features":
         return _table(settings, use_case.feature_table)
+    if kind == "inference":
+        return _table(settings, use_case.inference_table)
     if kind == "predictions":
         return _table(settings, "serving.predictions")
     if kind == "snapshot":

@@ -28,6 +28,11 @@ class Pool:
 WAREHOUSE = Pool("warehouse", 2, "Loads and dbt builds in Postgres, of all use cases.")
 
 
+# Apart from both the upstream's and the warehouse's: the daily run waits for no nowcast. Two, for no run of a use case
+# has more than one task at work.
+NOWCAST = Pool("nowcast", 2, "All tasks of the forecasts between the daily runs.")
+
+
 def upstream_pool(use_case: UseCase, dataset: Dataset) -> str:
     """Name of the pool that fetches of a data set run in; Airflow's own where it asks no upstream (a file of ours)."""
     known = {source.name for source in use_case.sources}
@@ -45,7 +50,7 @@ def pools(use_cases: Iterable[UseCase]) -> list[Pool]:
         for use_case in use_cases
         for source in use_case.sources
     ]
-    return [*upstreams, WAREHOUSE]
+    return [*upstreams, WAREHOUSE, NOWCAST]
 
 
 def _name(use_case: UseCase, source: str) -> str:

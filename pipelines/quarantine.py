@@ -15,7 +15,7 @@ from pipelines.window import Window
 
 def rows(use_case: UseCase, settings: Settings, dataset: str | None = None) -> pl.DataFrame:
     """The quarantined rows: dataset, window_start, window_end, reason, raw (JSON), landing (its envelope)."""
-    chosen = [use_case.dataset(dataset)] if dataset else use_case.datasets
+    chosen = [use_case.dataset(dataset)] if dataset else use_case.stored
     found = [
         lake.read_quarantine(settings.lake, use_case, item).select(pl.lit(item.name).alias("dataset"), pl.all())
         for item in chosen

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from pipelines import checking, database, fingerprint, lake_bulk, raw, recompute, sharded, steps
 from pipelines.errors import ContractError
@@ -53,7 +54,7 @@ def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = la
     """
     landing, aside = Landing(settings.lake, use_case), settings.lake / "rebuilding"
     rebuilt = []
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         _clear(aside)
         for envelope in landing.all(dataset):
             try:
@@ -91,10 +92,10 @@ def warehouse_from_lake(use_case: UseCase, settings: Settings, report: Report = 
     before = _fingerprints(url, use_case)
     database.query(url, f"drop schema if exists {aside.raw_schema} cascade")
     with ExitStack() as locks:
-        for dataset in use_case.datasets:
+        for dataset in use_case.stored:
             locks.enter_context(database.exclusively(url, raw_table(use_case, dataset)))
-        for dataset in use_case.datasets:
-            days = lake_bulk.extent(settings.lake, use_case, dataset) or _SOME_DAY
+        for dataset in use_case.stored:
+            days = _hot(use_case, dataset, lake_bulk.extent(settings.lake, use_case, dataset) or _SOME_DAY)
             loaded = raw.load(url, aside, dataset, days, lake_bulk.reader(settings.lake, use_case, dataset))
             report(f"{dataset.name}: {loaded.inserted} rows")
         database.query(
@@ -109,6 +110,14 @@ def warehouse_from_lake(use_case: UseCase, settings: Settings, report: Report = 
     return [Rebuilt("warehouse", table, before[table], after[table]) for table in after]
 
 
+def _hot(use_case: UseCase, dataset: Dataset, days: Window) -> Window:
+    """The days that Postgres holds of those in the lake: of a nowcast's data set, the newest ones."""
+    if use_case.nowcast is None or dataset not in use_case.nowcast.datasets:
+        return days
+    first = datetime.now(UTC).date() - timedelta(days=use_case.nowcast.warehouse_days)
+    return Window(min(max(days.start, first), days.end), days.end)
+
+
 def _fingerprints(url: str, use_case: UseCase) -> dict[str, Fingerprint]:
-    raws = {raw_table(use_case, dataset): fingerprint.of_raw(url, use_case, dataset) for dataset in use_case.datasets}
+    raws = {raw_table(use_case, dataset): fingerprint.of_raw(url, use_case, dataset) for dataset in use_case.stored}
     return raws | {use_case.feature_table: fingerprint.of_table(url, use_case.feature_table)}

@@ -113,7 +113,7 @@ def _kept(url: str, use_case: UseCase, days: Window) -> Window:
 
 
 def _compared(url: str, use_case: UseCase, days: Window, kept: Window, settings: Settings) -> comparison.Comparison:
-    _drop_aside(url, use_case)
+    dbt.drop_built(url, use_case, ASIDE)
     try:
         dbt.build(use_case, days, settings, aside=ASIDE)
         if kept != days:
@@ -123,15 +123,7 @@ def _compared(url: str, use_case: UseCase, days: Window, kept: Window, settings:
         anew = f"{use_case.slug}{ASIDE}.features"
         return comparison.compare(url, use_case.feature_table, anew, key, differences_table(use_case))
     finally:
-        _drop_aside(url, use_case)
-
-
-def _drop_aside(url: str, use_case: UseCase) -> None:
-    """Drops what is built aside; a build that was cut off may have left some."""
-    sql = "select nspname from pg_namespace where nspname = %s or starts_with(nspname, %s)"
-    aside = f"{use_case.slug}{ASIDE}"
-    for schema in database.query(url, sql, (aside, f"{aside}_")):
-        database.query(url, f"drop schema {schema['nspname']} cascade")
+        dbt.drop_built(url, use_case, ASIDE)
 
 
 def _sentence(use_case: UseCase, found: comparison.Comparison) -> str:

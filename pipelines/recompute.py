@@ -84,8 +84,8 @@ def _loads_since(url: str, use_case: UseCase, answered: int) -> list[dict[str, A
         url,
         """select ledger_id, dataset, inserted, updated, detail from ops.ledger
            where ledger_id > %s and use_case = %s and step = 'load' and state = 'loaded'
-             and (inserted > 0 or updated > 0)""",
-        (answered, use_case.slug),
+             and dataset = any(%s) and (inserted > 0 or updated > 0)""",
+        (answered, use_case.slug, [dataset.name for dataset in use_case.datasets]),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.spec import Dataset, UseCase
+from pipelines.views import View
 
 USE_CASES = Path(__file__).parent / "use_cases"
 
@@ -71,8 +72,16 @@ def get_dataset(use_case: UseCase, name: str) -> Dataset:
     Raises:
         NotFoundError: the use case has none of that name.
     """
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         if dataset.name == name:
             return dataset
-    known = ", ".join(dataset.name for dataset in use_case.datasets)
+    known = ", ".join(dataset.name for dataset in use_case.stored)
     raise NotFoundError(f"{use_case.slug} has no data set {name!r}; it has: {known}.")
+
+
+def view(use_case: UseCase) -> View:
+    """How its forecasts are shown: the `VIEW` of its `view.py`; without one, as a table and nothing else."""
+    if not (USE_CASES / use_case.slug / "view.py").exists():
+        return View()
+    found: View = part(use_case, "view").VIEW
+    return found

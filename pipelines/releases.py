@@ -44,7 +44,7 @@ def last_released(use_case: UseCase, dataset: Dataset, root: Path = PROJECT) -> 
 def incompatible(use_case: UseCase, root: Path = PROJECT) -> list[str]:
     """Why declared contracts may not follow the released ones, a sentence each."""
     said = []
-    for dataset in use_case.datasets:
+    for dataset in use_case.stored:
         parse_version(dataset.version, f"{use_case.slug}.{dataset.name}")
         last = last_released(use_case, dataset, root)
         if last is not None:
@@ -54,7 +54,7 @@ def incompatible(use_case: UseCase, root: Path = PROJECT) -> list[str]:
 
 def unreleased(use_case: UseCase, root: Path = PROJECT) -> list[Dataset]:
     """The data sets whose declared version has no released file."""
-    return [dataset for dataset in use_case.datasets if not (root / released_path(use_case, dataset)).exists()]
+    return [dataset for dataset in use_case.stored if not (root / released_path(use_case, dataset)).exists()]
 
 
 def faults(use_case: UseCase, root: Path = PROJECT) -> list[str]:
@@ -66,7 +66,7 @@ def faults(use_case: UseCase, root: Path = PROJECT) -> list[str]:
             for dataset in unreleased(use_case, root)
         ]
     released = {path.stem.rpartition("-")[0] for path in (root / FOLDER / use_case.slug).glob("*.avsc")}
-    for name in sorted(released - {dataset.name for dataset in use_case.datasets}):
+    for name in sorted(released - {dataset.name for dataset in use_case.stored}):
         said.append(
             f"{use_case.slug}.{name} is released, but no longer declared; declare it again, or, where nobody reads it "
             f"any more, delete {FOLDER}/{use_case.slug}/{name}-*.avsc."

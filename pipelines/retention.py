@@ -14,6 +14,7 @@ from pipelines.errors import SettingsError
 from pipelines.ledger import code_version
 from pipelines.retention_landing import LandingLayer
 from pipelines.retention_layers import FeaturesLayer, Item, Layer, NormalizedLayer
+from pipelines.retention_log import RequestLogLayer
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 from pipelines.storage import Store
@@ -31,13 +32,15 @@ def layers(use_case: UseCase, settings: Settings, today: date | None = None) -> 
     """The layers of a use case, each with the first day that it keeps."""
     today = today or datetime.now(UTC).date()
     kept = use_case.retention
-    landing, normalized, features = (
-        today - timedelta(days=days) for days in (kept.landing_days, kept.normalized_days, kept.features_days)
+    landing, normalized, features, request_log = (
+        today - timedelta(days=days)
+        for days in (kept.landing_days, kept.normalized_days, kept.features_days, kept.request_log_days)
     )
     return [
-        (LandingLayer(settings.lake, use_case, landing), landing),
-        (NormalizedLayer(settings.lake, use_case, normalized), normalized),
+        (LandingLayer(settings.lake, use_case, landing, today), landing),
+        (NormalizedLayer(settings.lake, use_case, normalized, today), normalized),
         (FeaturesLayer(settings.require_database(), use_case, features), features),
+        (RequestLogLayer(settings.require_database(), use_case, request_log), request_log),
     ]
 
 

@@ -11,7 +11,7 @@ from pipelines.archive import Kept, keep_object
 from pipelines.errors import StorageError
 from pipelines.landing import Envelope, Landing, object_name
 from pipelines.landing_check import envelopes
-from pipelines.retention_layers import Item
+from pipelines.retention_layers import Item, cutoff_of
 from pipelines.spec import UseCase
 from pipelines.storage import Store, Stored
 from pipelines.window import Window, parse_day
@@ -25,8 +25,8 @@ class LandingLayer:
 
     name = "landing"
 
-    def __init__(self, lake: Store, use_case: UseCase, cutoff: date) -> None:
-        self.lake, self.use_case, self.cutoff = lake, use_case, cutoff
+    def __init__(self, lake: Store, use_case: UseCase, cutoff: date, today: date | None = None) -> None:
+        self.lake, self.use_case, self.cutoff, self.today = lake, use_case, cutoff, today
         self.root = Landing(lake, use_case).root
         self._known: dict[str, Envelope] = {}
         self._old: dict[str, Envelope] = {}
@@ -42,7 +42,12 @@ class LandingLayer:
             StorageError: an envelope cannot be read, so that nobody knows which objects it names.
         """
         stored = {item.name: item.bytes for item in self._read()}
-        self._old = {name: found for name, found in self._known.items() if parse_day(found.end) < self.cutoff}
+        cutoffs = {one.name: cutoff_of(one, self.cutoff, self.today) for one in self.use_case.stored}
+        self._old = {
+            name: found
+            for name, found in self._known.items()
+            if parse_day(found.end) < cutoffs.get(found.dataset, self.cutoff)
+        }
         gone = self._going_objects()
         found: dict[tuple[str, str], list[str]] = {}
         for name, envelope in self._old.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 import polars as pl
@@ -39,6 +39,13 @@ class Item:
     bytes: int
 
 
+def cutoff_of(dataset: Dataset, cutoff: date, today: date | None = None) -> date:
+    """The first day that a layer keeps of a data set: the use case's, or a later one where it is kept for less."""
+    if dataset.keep_days is None:
+        return cutoff
+    return max(cutoff, (today or datetime.now(UTC).date()) - timedelta(days=dataset.keep_days))
+
+
 class Layer(Protocol):
     """A layer of one use case, as retention sees it."""
 
@@ -62,8 +69,8 @@ class NormalizedLayer:
 
     name = "normalized"
 
-    def __init__(self, lake: Store, use_case: UseCase, cutoff: date) -> None:
-        self.lake, self.use_case, self.cutoff = lake, use_case, cutoff
+    def __init__(self, lake: Store, use_case: UseCase, cutoff: date, today: date | None = None) -> None:
+        self.lake, self.use_case, self.cutoff, self.today = lake, use_case, cutoff, today
         self._tables: dict[str, tuple[DeltaTable, Layout]] = {}
 
     def held(self) -> AbstractContextManager[None]:
@@ -72,7 +79,7 @@ class NormalizedLayer:
 
     def items(self) -> list[Item]:
         """The partitions that end before the cut-off; a table without days has none."""
-        return [item for dataset in self.use_case.datasets if dataset.day_column for item in self._items(dataset)]
+        return [item for dataset in self.use_case.stored if dataset.day_column for item in self._items(dataset)]
 
     def _items(self, dataset: Dataset) -> Iterator[Item]:
         table = open_table(normalized_path(self.lake, self.use_case, dataset))
@@ -85,7 +92,7 @@ class NormalizedLayer:
         )  # fmt: skip
         for part, count, rows, size, first, last in files.sort("part").iter_rows() if layout.column else ():
             days = layout.days(part)
-            if days.end < self.cutoff:
+            if days.end < cutoff_of(dataset, self.cutoff, self.today):
                 days = Window(first, last) if first and last else days
                 yield Item(self.name, dataset.name, f"{layout.column}={part}", days, count, rows, size)
 

@@ -5,7 +5,7 @@ A run of a monthly use case works on a month and is named by its first day.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import SettingsError
@@ -49,6 +49,18 @@ def newest_due(use_case: UseCase, now: datetime) -> date:
         return _months_before(local.date(), use_case.lag_months + waiting)
     waiting = local.time() < daily_time(use_case)
     return day_of_run(use_case, now) - (_A_DAY if waiting else timedelta())
+
+
+def due_at(use_case: UseCase, day: date) -> datetime:
+    """When the run that works on a day has its time, in UTC."""
+    if use_case.period == "month":
+        at_day, at = monthly_time(use_case)
+        first = _months_before(day, -use_case.lag_months)
+        moment = datetime.combine(first.replace(day=at_day), at, ZoneInfo(use_case.timezone))
+    else:
+        later = day + timedelta(days=use_case.lag_days)
+        moment = datetime.combine(later, daily_time(use_case), ZoneInfo(use_case.timezone))
+    return moment.astimezone(UTC)
 
 
 def newest_over(use_case: UseCase, now: datetime) -> date:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
@@ -30,14 +30,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "HEADWATER_"
 STACK_FILE = "stack.env"
 Env = Literal["dev", "staging", "prod"]
-_EXAMPLES = {
-    "api_keys": "USGS",
-    "lake_options": "AWS_REGION",
-    "sandbox_databases": "CRM",
-    "serving_urls": "USE_CASE",
-    "source_options": "AWS_REGION",
-    "source_urls": "USGS",
-}
+_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "sandbox_databases": "CRM",
+             "source_options": "AWS_REGION", "source_urls": "USGS"}  # fmt: skip
 """The settings that are mappings, and a name in each."""
 
 
@@ -79,20 +73,38 @@ class Settings(BaseSettings):
     source_options: dict[str, SecretStr] = {}
     """Endpoint, region and keys of the object store that upstreams are in, where it is one; as `lake_options`."""
     api_keys: dict[str, SecretStr] = {}
-    """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS."""
+    """Keys of upstreams by source name, such as HEADWATER_API_KEYS__USGS; and `openlineage`, of that server."""
     dask: str | None = Field(None, pattern=r"^(local|(tcp|tls|wss?)://.+)$")
     """Where candidates are searched: a Dask scheduler such as tcp://10.0.0.1:8786, or `local` for one of their own."""
     mlflow_url: str = "http://127.0.0.1:5000"
-    # Not as JSON, which would hide the addresses that the local stack gives to the other use cases
-    serving_urls: Annotated[dict[str, Annotated[str, AfterValidator(_address)]], NoDecode] = {}
-    """Where each use case's champion is served, by slug, such as HEADWATER_SERVING_URLS__FLOOD."""
+    serving_url: Annotated[str, AfterValidator(_address)] = "http://127.0.0.1:3000"
+    """Where the champions are served, each under the path of its use case."""
+    serving_host: str = "127.0.0.1"
+    """The interface that `headwater serve` listens on, at the port of `serving_url`; others than this machine's own
+    loopback only where keys are required."""
+    serving_workers: int = Field(1, ge=1, le=64)
+    """How many processes answer there."""
+    serving_keys: Literal["open", "required"] = "open"
+    """Whether the service answers anybody, or only who sends an API key (`headwater keys create`)."""
+    serving_key: SecretStr | None = None
+    """The key that our own commands bring, such as `headwater predict`."""
     airflow_url: str = "http://127.0.0.1:8080"
     alert_emails: str = ""
-    """Who is told by e-mail when a DAG run has failed: addresses, with commas between them."""
+    """Who is told by e-mail of incidents, such as a failed DAG run: addresses, with commas between them."""
+    alert_connections: str = ""
+    """Where else incidents are told: ids of Airflow's connections, with commas, to Slack or to a webhook."""
     reviewers: str = ""
     """Who may approve a model in Airflow: names of its users, with commas between; without, whoever may run it."""
     openlineage: str = ""
     """Where OpenLineage events of the DAGs' tasks go: a server's URL, or a file in the home folder."""
+    cost_cpu_hour: float = Field(0.04048, ge=0)
+    """Price of an hour of one processor, for the page of costs. The defaults are those of AWS Fargate in us-east-1."""
+    cost_memory_gb_hour: float = Field(0.004445, ge=0)
+    """Price of a GB of memory for an hour."""
+    cost_gb: float = Field(0.0, ge=0)
+    """Price of a GB that a task reads or writes."""
+    cost_currency: str = Field("USD", min_length=1, max_length=8)
+    """What these prices are in."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""
@@ -140,6 +152,11 @@ class Settings(BaseSettings):
         return _listed(self.alert_emails)
 
     @property
+    def alert_connection_ids(self) -> list[str]:
+        """The ids of `alert_connections`."""
+        return _listed(self.alert_connections)
+
+    @property
     def reviewer_names(self) -> list[str]:
         """The names of `reviewers`."""
         return _listed(self.reviewers)
@@ -172,19 +189,6 @@ class Settings(BaseSettings):
                 "it as postgresql://reader:password@host:port/database, with an account that may only read."
             )
         return source.live_url if self.sources == "live" else self.sandbox_url + source.sandbox_path
-
-    def serving_url(self, slug: str) -> str:
-        """Where the champion of that use case is served, such as http://127.0.0.1:3000.
-
-        Raises:
-            SettingsError: no address is set for it, and no local stack has given it one.
-        """
-        if slug not in self.serving_urls:
-            raise SettingsError(
-                f"{PREFIX}SERVING_URLS__{slug.upper()} is not set and no local stack serves {slug}; start one with "
-                "`headwater up`, after `headwater down` where one runs that does not know it yet."
-            )
-        return self.serving_urls[slug]
 
 
 def _refuse_unknown(keys: Iterable[str], where: str) -> None:

@@ -5,96 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.judging import Approval, Gate, Intervals, Search, Segmentation
+from pipelines.datasets import Coercion, Column, ColumnType, Dataset, Source, Sunset
+from pipelines.judging import Approval, Gate, Intervals, Quality, Search, Segmentation, Watch
 
 __all__ = [
-    "Approval", "Calendar", "Coercion", "Column", "ColumnType", "Dataset", "Gate", "Intervals", "Retention", "Search",
-    "Segmentation", "Source", "UseCase",
+    "Approval", "Calendar", "Coercion", "Column", "ColumnType", "Dataset", "Gate", "Intervals", "Nowcast", "Quality",
+    "Retention", "Search", "Segmentation", "Source", "Sunset", "UseCase", "Watch",
 ]  # fmt: skip
-
-ColumnType = Literal["string", "int", "float", "bool", "date", "timestamp"]
-Coercion = Literal["text", "integral"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a data contract; `minimum` and `maximum` are inclusive and in `unit`.
-
-    A null is kept where the column is `nullable`; elsewhere, and always in a key, its row is quarantined.
-    What an upstream sends in another type is read only as `coercions` allow: `text` reads a number, a day, a time or
-    a truth value from its text, `integral` an int from a float without a fraction. A lossless widening (int to
-    float) needs no leave; anything else is a fault of the row.
-    """
-
-    name: str
-    type: ColumnType
-    doc: str
-    unit: str | None = None
-    key: bool = False
-    nullable: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    coercions: tuple[Coercion, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """A contracted data set of one upstream: the same table in the lake and in Postgres.
-
-    `correction_days` is how far back each daily window asks again, because the upstream still revises
-    those days. `day_column` orders the rows in time; a data set without one (a master table) is small, and is
-    merged by its key. A `sparse` one has days without a row, which say that nothing happened; elsewhere such a day is
-    missing. `partition` is the span of days that one partition of the lake and of Postgres holds, `file_mb`
-    the size to which the lake's files are compacted where a partition holds that much.
-
-    With `shard_rows` its answers are files of a month each, of so many rows that they are never held at once: they are
-    checked and loaded in shards of at most that many rows. Such rows have no key of their own, so `row_column` numbers
-    them by their file's month and their place in it; the newest file of a month is the truth for all of it.
-    """
-
-    name: str
-    source: str
-    version: str
-    columns: tuple[Column, ...]
-    day_column: str | None = "day"
-    correction_days: int = 0
-    sparse: bool = False
-    partition: Literal["year", "month"] = "year"
-    file_mb: int = 128
-    shard_rows: int | None = None
-    row_column: str | None = None
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Names of the key columns, in order."""
-        return tuple(column.name for column in self.columns if column.key)
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The key columns with the day first: the order of stored rows, which arrive and are read by day."""
-        return tuple(sorted(self.keys, key=lambda name: name != self.day_column))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where an upstream is: its public address, and the folder it has in the sandbox.
-
-    A `database` has neither: its address is nobody's to publish, and is set by HEADWATER_SOURCE_URLS__<NAME>. The local
-    stack keeps one of its name, which the sandbox fills.
-
-    `slots` is how many tasks may ask it at once, whoever they work for. Of the live host only: `headers` go with every
-    request, and two requests of one task are `pause_s` seconds apart. `absent` are the statuses by which the host says
-    that there is nothing at an address.
-    """
-
-    name: str
-    kind: Literal["http", "database"] = "http"
-    live_url: str = ""
-    sandbox_path: str = ""
-    slots: int = 2
-    headers: tuple[tuple[str, str], ...] = ()
-    pause_s: float = 0.0
-    absent: tuple[int, ...] = (404,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +30,50 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How many days each layer keeps before its older part may be archived."""
+    """How many days each layer keeps before its older part may be archived.
+
+    `request_log_days` is of the answers of the service and their shadows; batch predictions stay.
+    """
 
     landing_days: int = 5 * 365
     normalized_days: int = 3 * 365
     features_days: int = 365
+    request_log_days: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nowcast:
+    """Forecasts between the daily runs, on values of the present day.
+
+    `datasets` are its own: the daily steps, features, drift and audits know nothing of them. Each run (on `schedule`, a
+    cron expression in UTC, `minutes` apart) asks for what is newer than the newest value known, and again for the last
+    `overlap_hours`, for values are revised; of an entity that is behind it asks for all of the last `days`. It works on
+    those days (in UTC), merges what came, and builds the models in `dbt/models/<slug>/nowcast`; one of them is
+    `<slug>.inference_window`: for each entity the features as of now, in the daily features' own definitions.
+
+    `time_column` is when a value was measured. An entity whose newest value is `stale_minutes` old is marked; it keeps
+    its last features, and gets no forecast from ones older than `forecast_hours`, nor where the daily features beside
+    them are of a day more than `daily_days` before. `window_days` of hours are kept for each entity in that table, and
+    `warehouse_days` of values in Postgres.
+
+    What comes of a forecast is the mean of `label_column` over the `label_hours` after its moment, known once a value
+    of the end of that time is there, and values of `label_least_hours` of its hours; without a column, none is known.
+    """
+
+    datasets: tuple[Dataset, ...]
+    schedule: str = "*/15 * * * *"
+    minutes: int = 15
+    days: int = 2
+    overlap_hours: int = 6
+    time_column: str = "observed_at"
+    stale_minutes: int = 120
+    forecast_hours: int = 6
+    daily_days: int = 3
+    window_days: int = 7
+    warehouse_days: int = 14
+    label_column: str | None = None
+    label_hours: int = 24
+    label_least_hours: int = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +101,7 @@ class UseCase:
     before or after another, `holdout_share` of the entities of each class are held out in place of `holdout_days`.
 
     Metrics are told apart by `measured_by`, by default the entity; `segments` are held against the gate one by one.
+    With a `nowcast`, forecasts are also made between the daily runs. `quality` are the gates of a day's data.
     `limits` are sentences for the model card: what the model is not for, and where it is known to be weak.
     Of more than `sample_rows` a training uses a sample, drawn by a hash of each row with the seed `sample_seed`; with
     `sample_days`, only rows of so many last days. Of the rows to train on it keeps each one where the truth value
@@ -191,6 +148,7 @@ class UseCase:
     is_seasonal: bool = True
     drift_by_entity: bool = True
     watches_volume: bool = False
+    watch: Watch = Watch()
     sample_rows: int | None = None
     sample_seed: int = 0
     sample_days: int | None = None
@@ -203,6 +161,18 @@ class UseCase:
     limits: tuple[str, ...] = ()
     calendar: Calendar = Calendar()
     retention: Retention = Retention()
+    quality: Quality = Quality()
+    nowcast: Nowcast | None = None
+
+    @property
+    def stored(self) -> tuple[Dataset, ...]:
+        """All data sets: those of the daily run, and those of the nowcast."""
+        return self.datasets + (self.nowcast.datasets if self.nowcast else ())
+
+    @property
+    def inference_table(self) -> str:
+        """Qualified name of the table with each entity's features as of now, where there is a nowcast."""
+        return f"{self.slug}.inference_window"
 
     @property
     def entity_type(self) -> Literal["string", "int"]:
@@ -246,7 +216,7 @@ class UseCase:
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name."""
-        return next(dataset for dataset in self.datasets if dataset.name == name)
+        return next(dataset for dataset in self.stored if dataset.name == name)
 
     def source(self, name: str) -> Source:
         """The upstream of that name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,8 +27,12 @@ def create_app(
     clock: Callable[[], date] = utc_today,
     drift_start: date = DRIFT_START,
     limiter: RateLimiter | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> Starlette:
-    """The server over a clock and a date of change; by default the real day and the upstream's quotas."""
+    """The server over a clock and a date of change; by default the real day and the upstream's quotas.
+
+    `now` tells the time of day as well; without it, the clock's days have the real one.
+    """
     book = FaultBook()
     app = Starlette(
         routes=[
@@ -39,7 +43,7 @@ def create_app(
         ],
         middleware=[Middleware(FaultLayer, book=book)],
     )
-    app.state.sandbox = State(World(clock, drift_start), limiter or RateLimiter())
+    app.state.sandbox = State(World(clock, drift_start, now), limiter or RateLimiter())
     app.state.book = book
     return app
 

@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.tamper_files import SPOILS, spoil
-from sandbox.wire import LAG_KEY
+from sandbox.wire import LAG_KEY, SILENT_KEY
 
 Kind = Literal[
     "status", "slow", "cut", "wrong_type", "renamed_field", "wrong_unit", "out_of_range", "not_json", "duplicate",
-    "stale", "truncated",
+    "stale", "truncated", "silent",
 ]  # fmt: skip
 _CONTROL = ("/_", "/healthz")
 _NOT_JSON = "<html><body><h1>Scheduled maintenance</h1></body></html>"
@@ -91,6 +91,8 @@ class FaultLayer:
             await asyncio.sleep(fault.seconds)
         elif fault.kind == "stale":
             scope[LAG_KEY] = fault.days
+        elif fault.kind == "silent":
+            scope[SILENT_KEY] = fault.field
         start, body = await _collect(self._app, scope, receive)
         if start["status"] == 200 and fault.kind in SPOILS:
             body = spoil(body, fault.kind, fault.field, fault.rename_to)

@@ -28,10 +28,10 @@ async def daily_values(request: Request) -> Response:
         start = day_of(params.get("startDT", today.isoformat()))
         end = day_of(params.get("endDT", today.isoformat()))
     except ValueError:
-        return _refused("startDT and endDT must be dates in ISO 8601 format", headers)
+        return refused("startDT and endDT must be dates in ISO 8601 format", headers)
     sites = words(request, "sites")
     if params.get("format", "json").partition(",")[0] != "json" or not sites or start > end:
-        return _refused("format=json, sites and a startDT not after endDT are required", headers)
+        return refused("format=json, sites and a startDT not after endDT are required", headers)
     wanted = [site for site in map(site_of, sites) if site is not None and _asks_for_flow(request)]
     world = state_of(request).world
     series = [(site, readings(world, site, max(start, FIRST_DAY), end, today)) for site in wanted]
@@ -46,7 +46,8 @@ def _asks_for_flow(request: Request) -> bool:
     )
 
 
-def _refused(reason: str, headers: dict[str, str]) -> Response:
+def refused(reason: str, headers: dict[str, str]) -> Response:
+    """The page of a bad request."""
     page = f"<html><head><title>Error report</title></head><body><h1>HTTP Status 400 - {reason}</h1></body></html>"
     return HTMLResponse(page, 400, headers)
 

@@ -37,11 +37,17 @@ class Series:
 class World:
     """A clock and a date of change, over the one simulated truth.
 
-    `clock` tells what day it is upstream. The days already told never change as it advances.
+    `clock` tells what day it is upstream, `now` (by default that day at this very time of day) which moment. The days
+    already told never change as they advance.
     """
 
     clock: Callable[[], date]
     drift_start: date = DRIFT_START
+    now: Callable[[], datetime] | None = None
+
+    def moment(self) -> datetime:
+        """The moment upstream, in UTC."""
+        return self.now() if self.now is not None else datetime.combine(self.clock(), datetime.now(UTC).timetz())
 
     def series(self, site: Site, through: date) -> Series:
         """The truth at a site, up to `through` at least.

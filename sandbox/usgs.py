@@ -1,4 +1,4 @@
-"""The OGC collections of the USGS (api.waterdata.usgs.gov): daily values and monitoring locations.
+"""The OGC collections of the USGS (api.waterdata.usgs.gov): daily and continuous values, and monitoring locations.
 
 As upstream: values are strings, qualifiers a list or null, days without a number null, features ordered by
 their random id and not by time, pages chained by an opaque cursor and without a total.
@@ -7,7 +7,8 @@ their random id and not by time, pages chained by an opaque cursor and without a
 from __future__ import annotations
 
 import uuid
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -15,13 +16,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.gauge import Reading, readings
+from sandbox.instants import Instant, instants
 from sandbox.locations import location
 from sandbox.ogc import Page, collection, page_of, select_fields
 from sandbox.simulation import FIRST_DAY
 from sandbox.sites import SITES, Site
-from sandbox.wire import BadRequestError, day_of, state_of, today_of, words
+from sandbox.wire import SILENT_KEY, BadRequestError, day_of, instant_of, now_of, state_of, today_of, words
 
-PARAMETER, STATISTIC = "00060", "00003"
+PARAMETER, STATISTIC, INSTANTANEOUS = "00060", "00003", "00011"
+LONGEST_SPAN = timedelta(days=3 * 366)
+"""Of continuous values in one request."""
 _NAMESPACE = uuid.UUID("6f1d7c1e-5c0b-4b7e-9a58-2f0c6c0f6d11")
 _COMMON = {"f", "lang", "limit", "offset", "cursor", "skipGeometry", "properties", "api_key"}
 _DAILY = _COMMON | {
@@ -36,7 +40,9 @@ async def items(request: Request) -> Response:
     headers, refusal = state_of(request).limiter.admit(request)
     if refusal is not None:
         return refusal
-    serve = {"daily": _daily, "monitoring-locations": _locations}.get(request.path_params["collection"])
+    serve = {"daily": _daily, "continuous": _continuous, "monitoring-locations": _locations}.get(
+        request.path_params["collection"]
+    )
     if serve is None:
         return _error(404, "NotFound", "Collection not found", headers)
     try:
@@ -72,13 +78,31 @@ def _daily(request: Request) -> dict[str, Any]:
     return collection(request, page, [_feature(page, *row) for row in chosen], following)
 
 
-def _feature(page: Page, identifier: str, site: Site, reading: Reading) -> dict[str, Any]:
+def _continuous(request: Request) -> dict[str, Any]:
+    page = page_of(request, _DAILY)
+    start, end = _span(request)
+    now, silent = now_of(request), request.scope.get(SILENT_KEY)
+    wanted = [site for site in _sites(words(request, "monitoring_location_id")) if site.number != silent]
+    if not (_asks_for(request, "parameter_code", PARAMETER) and _asks_for(request, "statistic_id", INSTANTANEOUS)):
+        wanted = []
+    found = [
+        (str(uuid.uuid5(_NAMESPACE, f"{site.number} {one.at.isoformat()}")), site, one)
+        for site in wanted
+        for one in instants(state_of(request).world, site, start, end, now)
+    ]
+    found.sort(key=lambda row: row[0])
+    chosen, following = page.cut(found, key=lambda row: row[0])
+    return collection(request, page, [_feature(page, *row) for row in chosen], following)
+
+
+def _feature(page: Page, identifier: str, site: Site, reading: Reading | Instant) -> dict[str, Any]:
+    is_daily = isinstance(reading, Reading)
     properties = {
-        "time_series_id": uuid.uuid5(_NAMESPACE, site.number).hex,
+        "time_series_id": uuid.uuid5(_NAMESPACE, site.number if is_daily else f"{site.number} continuous").hex,
         "monitoring_location_id": site.location_id,
         "parameter_code": PARAMETER,
-        "statistic_id": STATISTIC,
-        "time": reading.day.isoformat(),
+        "statistic_id": STATISTIC if is_daily else INSTANTANEOUS,
+        "time": reading.day.isoformat() if isinstance(reading, Reading) else reading.at.isoformat(),
         "value": None if reading.value is None else number(reading.value),
         "unit_of_measure": "ft^3/s",
         "approval_status": _approval(reading),
@@ -125,6 +149,27 @@ def _interval(request: Request) -> tuple[date, date]:
     return start, end
 
 
+def _span(request: Request) -> tuple[datetime, datetime]:
+    """First and last instant of `time`: an instant or a whole day, `a/b`, `a/..` or `../b`; at most three years."""
+    text = request.query_params.get("time") or request.query_params.get("datetime") or "../.."
+    first, slash, last = text.partition("/")
+    now = now_of(request)
+    try:
+        start = now - LONGEST_SPAN if first in ("..", "") else instant_of(first)
+        end = now if last in ("..", "") else instant_of(last)
+        if not slash:
+            end = start + timedelta(days=1, microseconds=-1) if "T" not in first else start
+        elif last not in ("..", "") and "T" not in last:
+            end += timedelta(days=1, microseconds=-1)
+    except ValueError:
+        raise BadRequestError("datetime parameter out of range or not in RFC 3339 format") from None
+    if start > end:
+        raise BadRequestError("datetime start must not be after its end")
+    if end - start > LONGEST_SPAN:
+        raise BadRequestError("a request for continuous values may span three years at most")
+    return max(start, datetime.combine(FIRST_DAY, time(), UTC)), end
+
+
 def _sites(identifiers: list[str]) -> list[Site]:
     return [site for site in SITES if not identifiers or site.location_id in identifiers]
 
@@ -134,7 +179,7 @@ def _asks_for(request: Request, name: str, code: str) -> bool:
     return not wanted or code in wanted
 
 
-def _approval(reading: Reading) -> str:
+def _approval(reading: Reading | Instant) -> str:
     return "Approved" if reading.approved else "Provisional"
 
 
@@ -146,4 +191,9 @@ def _error(status: int, code: str, description: str, headers: dict[str, str]) ->
     return JSONResponse({"code": code, "type": code, "description": description}, status, headers)
 
 
+_COLLECTIONS: dict[str, Callable[[Request], dict[str, Any]]] = {
+    "daily": _daily,
+    "continuous": _continuous,
+    "monitoring-locations": _locations,
+}
 ROUTES = (Route("/usgs/ogcapi/{version:str}/collections/{collection:str}/items", items),)

@@ -1,17 +1,21 @@
-"""The USGS daily values in WaterML, written as JSON: the envelope, the series, the figures."""
+"""The USGS daily and instantaneous values in WaterML, written as JSON: the envelope, the series, the figures."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sandbox.gauge import Reading
+from sandbox.instants import Instant
 from sandbox.sites import Site
 from sandbox.usgs import PARAMETER, STATISTIC, number
 
 _NO_DATA = -999999.0
+UNIT_VALUES = "00000"
+"""The statistic that the NWIS names for values as they are measured."""
 _CODES = {
     "e": "Value has been estimated.",
     "A": "Approved for publication -- Processing and review completed.",
@@ -25,10 +29,10 @@ _DISCLAIMER = (
 )
 
 
-def envelope(url: str, sites: list[str], start: date, end: date) -> dict[str, Any]:
+def envelope(url: str, sites: list[str], start: date, end: date, last_time: str = "00:00:00.000") -> dict[str, Any]:
     """An answer without any series, for the sites and days asked for."""
     location = f"[ALL:{','.join(sites)}]"
-    first, last = f"{start}T00:00:00.000", f"{end}T00:00:00.000"
+    first, last = f"{start}T00:00:00.000", f"{end}T{last_time}"
     notes = {
         "filter:sites": location,
         "filter:timeRange": f"[mode=RANGE, modifiedSince=null] interval={{INTERVAL[{first}Z/{last}Z]}}",
@@ -62,9 +66,10 @@ def envelope(url: str, sites: list[str], start: date, end: date) -> dict[str, An
     }
 
 
-def time_series(site: Site, rows: list[Reading]) -> dict[str, Any]:
-    """The series of a site; figures in ft3/s as text, -999999 for a day without one."""
-    values = [_value(row) for row in rows]
+def time_series(site: Site, rows: Sequence[Reading | Instant]) -> dict[str, Any]:
+    """The series of a site; figures in ft3/s as text, -999999 for a day or an instant without one."""
+    values = [_value(site, row) for row in rows]
+    statistic = STATISTIC if isinstance(rows[0], Reading) else UNIT_VALUES
     used = [code for code in _CODES if any(code in value["qualifiers"] for value in values)]
     qualifiers = [
         {
@@ -80,17 +85,21 @@ def time_series(site: Site, rows: list[Reading]) -> dict[str, Any]:
     method = [{"methodDescription": "", "methodID": int(site.number) % 100_000}]
     return {
         "sourceInfo": _source(site),
-        "variable": _variable(),
+        "variable": _variable(statistic),
         "values": [{"value": values, "qualifier": qualifiers, "method": method, **empty}],
-        "name": f"USGS:{site.number}:{PARAMETER}:{STATISTIC}",
+        "name": f"USGS:{site.number}:{PARAMETER}:{statistic}",
     }
 
 
-def _value(row: Reading) -> dict[str, Any]:
+def _value(site: Site, row: Reading | Instant) -> dict[str, Any]:
+    if isinstance(row, Reading):
+        when = f"{row.day}T00:00:00.000"
+    else:
+        when = row.at.astimezone(ZoneInfo(site.timezone)).isoformat(timespec="milliseconds")
     return {
         "value": str(int(_NO_DATA)) if row.value is None else number(row.value),
         "qualifiers": ["A" if row.approved else "P", *(_SHORT[word] for word in row.qualifiers)],
-        "dateTime": f"{row.day}T00:00:00.000",
+        "dateTime": when,
     }
 
 
@@ -124,7 +133,8 @@ def _zone(site: Site, *, month: int) -> dict[str, str]:
     return {"zoneOffset": moment.isoformat()[-6:], "zoneAbbreviation": moment.tzname() or ""}
 
 
-def _variable() -> dict[str, Any]:
+def _variable(statistic: str) -> dict[str, Any]:
+    mean = {"value": "Mean"} if statistic == STATISTIC else {}
     return {
         "variableCode": [
             {
@@ -139,7 +149,7 @@ def _variable() -> dict[str, Any]:
         "variableDescription": "Discharge, cubic feet per second",
         "valueType": "Derived Value",
         "unit": {"unitCode": "ft3/s"},
-        "options": {"option": [{"value": "Mean", "name": "Statistic", "optionCode": STATISTIC}]},
+        "options": {"option": [{**mean, "name": "Statistic", "optionCode": statistic}]},
         "note": [],
         "noDataValue": _NO_DATA,
         "variableProperty": [],

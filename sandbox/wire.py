@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from starlette.requests import Request
 
@@ -11,6 +11,8 @@ from sandbox.limits import RateLimiter
 from sandbox.simulation import World
 
 LAG_KEY = "sandbox.lag_days"
+SILENT_KEY = "sandbox.silent"
+"""In a request's scope: how far back a fault holds its answer, and the gauge that a fault keeps silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,17 @@ def today_of(request: Request) -> date:
     """Today upstream, or the day at which a `stale` fault holds this answer."""
     lag = int(request.scope.get(LAG_KEY, 0))
     return state_of(request).world.clock() - timedelta(days=lag)
+
+
+def now_of(request: Request) -> datetime:
+    """This moment upstream, in UTC, or that at which a `stale` fault holds this answer."""
+    return state_of(request).world.moment() - timedelta(days=int(request.scope.get(LAG_KEY, 0)))
+
+
+def instant_of(text: str, zone: tzinfo = UTC) -> datetime:
+    """An instant in UTC from a timestamp, which is at `zone` where it names no offset; ValueError for anything else."""
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def day_of(text: str) -> date:

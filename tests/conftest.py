@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.policy
 import json
+import os
 import socketserver
 import subprocess
 import sys
@@ -11,16 +12,37 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import httpx
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from headwater.stack.files import free_port
 from headwater.stack.postgres import temporary_cluster
 from pipelines.storage import Store
+
+# Rich takes it for all time when a console is made; tests of tables say how wide they are
+os.environ.pop("COLUMNS", None)
+TOGETHER = "integration"
+"""Tests of this folder run one after the other: they share a stack, and each keeps the machine busy."""
+
+
+class FileByFile(LoadScopeScheduling):
+    """Gives each of several workers a file at once, so that what a module shares is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return TOGETHER if path.startswith(f"tests/{TOGETHER}/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    """How `-n` shares the tests out."""
+    return FileByFile(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +145,31 @@ def mail_sink() -> Iterator[SimpleNamespace]:
         "HEADWATER_ALERT_EMAILS": "on-call@example.org, team@example.org",
     }
     yield SimpleNamespace(mails=server.mails, settings=settings)  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook_sink() -> Iterator[SimpleNamespace]:
+    """A webhook on loopback: what it was sent is in `seen`, `server.status` is what it answers."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hook)
+    server.seen, server.status = [], 200  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/services/T0/B0/secret"
+    yield SimpleNamespace(address=address, seen=server.seen, server=server)  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()
     thread.join(10)

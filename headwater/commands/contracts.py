@@ -58,7 +58,7 @@ def show(
 
 
 def _datasets(use_case: UseCase, name: str | None) -> list[Dataset]:
-    return [get_dataset(use_case, name)] if name else list(use_case.datasets)
+    return [get_dataset(use_case, name)] if name else list(use_case.stored)
 
 
 def _print_tables(datasets: list[Dataset]) -> None:
@@ -105,7 +105,7 @@ def check(as_json: AsJson = False) -> None:
     if faults:
         raise typer.Exit(1)
     if not as_json:
-        held = sum(len(use_case.datasets) for use_case in use_cases().values())
+        held = sum(len(use_case.stored) for use_case in use_cases().values())
         out.print(f"{held} contracts are as released, and what derives from them is up to date.")
 
 

@@ -93,7 +93,7 @@ def _entries(use_case: str, rows: list[dict[str, Any]]) -> Any:
             row["state"],
             *(row[name] for name in names),
             round(row["seconds"], 1),
-            round(row["peak_memory_mb"]),
+            row["peak_memory_mb"] and round(row["peak_memory_mb"]),  # a service that loads a model says none
         ]
         for row in rows
     ]

@@ -92,16 +92,16 @@ def await_service(use_case: UseCase, version: int) -> str:
 
     settings = get_settings()
     try:
-        client.wait_until_served(settings, use_case, version, SWAP_TIMEOUT_S if _is_up(use_case) else 0.0)
+        client.wait_until_served(settings, use_case, version, SWAP_TIMEOUT_S if _is_up() else 0.0)
     except (SourceError, SettingsError) as error:
         return f"the service does not serve it yet: {error}"
     return f"the service answers with version {version}"
 
 
-def _is_up(use_case: UseCase) -> bool:
+def _is_up() -> bool:
     from headwater.stack import control
 
-    return any(service.use_case == use_case.slug for service in control.status())
+    return any(service.name == "serving" for service in control.status())
 
 
 def show(use_case: UseCaseName, as_json: AsJson = False) -> None:
@@ -193,7 +193,7 @@ def ask(use_case: UseCase, entity: str, day: str | None) -> dict[str, Any]:
         raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
     if day is not None:
         parse_day(day)
-    if _is_up(use_case):
+    if _is_up():
         client.wait_until_served(settings, use_case, promoted.version, SWAP_TIMEOUT_S)
     return client.predict(settings, use_case, entity, day)
 
@@ -239,7 +239,12 @@ def _last_day(use_case: UseCase) -> date:
 def print_drift(summary: dict[str, Any]) -> None:
     """The verdict and where the report is."""
     drifted = ", ".join(summary["drifted"]) or "none"
-    out.print(f"Window {summary['window']}: {summary['rows']} rows against {summary['reference_rows']} of training")
+    out.print(
+        f"Window {summary['window']}: {summary['rows']} rows against {summary['reference_rows']} of training, in "
+        f"{summary['reference_windows']} windows"
+    )
+    out.print(summary["said"], soft_wrap=True, markup=False)
+    out.print(f"False alarms without drift: {summary['false_alarms_a_month']:.2g} windows a month")
     out.print(f"Drifted columns ({summary['share']:.0%}): {drifted}")
     out.print("Report: ", summary["report"], sep="", soft_wrap=True)
     err.print("In MLflow: ", summary["link"], sep="", soft_wrap=True)

@@ -56,7 +56,7 @@ def status(as_json: AsJson = False) -> None:
 
     found = control.status()
     if as_json:
-        names = ("name", "use_case", "pid", "url", "healthy", "since")
+        names = ("name", "pid", "url", "healthy", "since")
         print_json([{name: getattr(service, name) for name in names} for service in found])
         return
     if not found:
@@ -68,7 +68,7 @@ def _print_status() -> None:
     from headwater.stack import control
 
     rows = [
-        (service.title, "well" if service.healthy else "not well", service.url or "", service.pid or "")
+        (service.name, "well" if service.healthy else "not well", service.url or "", service.pid or "")
         for service in control.status()
     ]
     out.print(table("", ("service", "state", "address", "pid"), rows))
@@ -103,23 +103,15 @@ def pools(
         out.print(f"Changed in Airflow: {', '.join(changed) or 'nothing'}", soft_wrap=True)
 
 
-def serve(
-    use_case: Annotated[
-        str | None, typer.Argument(metavar="USE_CASE", help="Such as flood; by default, all.", show_default=False)
-    ] = None,
-) -> None:
-    """Serve the champions over HTTP, each use case's at its own address, and each new one as it is promoted.
+def serve() -> None:
+    """Serve the champions over HTTP, each under the path of its use case, and each new one as it is promoted.
 
-    The addresses are those of HEADWATER_SERVING_URLS__<USE_CASE>, on this machine's loopback interface.
+    The address is HEADWATER_SERVING_URL, on this machine's loopback interface; HEADWATER_SERVING_WORKERS says how many
+    processes answer there.
 
     Example: headwater serve
     """
     from models.serving.serve import serve as run
-    from models.serving.serve import serve_all
-    from pipelines.registry import get_use_case, use_cases
     from pipelines.settings import get_settings
 
-    if use_case:
-        run(get_use_case(use_case), get_settings())
-    else:
-        serve_all(use_cases().values(), get_settings())
+    run(get_settings())

@@ -73,8 +73,9 @@ def lineage(prediction_id: Id, as_json: AsJson = False) -> None:
 def drawn(found: dict[str, Any]) -> Tree:
     """The stations of a lineage as a tree, from the prediction down to the landing files."""
     one = found["prediction"]
-    tree = Tree(f"[bold]prediction[/bold] {one['prediction_id']}: {escape(one['entity'])}, {one['day']}")
-    _leaves(tree, one, ("outputs", "actual", "predicted_at"))
+    of = f"{escape(one['entity'])}, {one['day']}" if one["day"] is not None else "features of the request"
+    tree = Tree(f"[bold]prediction[/bold] {one['prediction_id']}: {of}")
+    _leaves(tree, one, ("outputs", "actual", "predicted_at", "arm", "request_id", "latency_ms"))
     service = _branch(tree, "service", found["service"], ("channel", "bento"))
     _branch(service, "scored by", found["service"]["scored_by"], ("at", "window", "commit"))
     model = _branch(tree, "model", found["model"], ("name", "version", "candidate", "candidate_run", "model_sha256"))

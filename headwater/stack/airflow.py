@@ -19,18 +19,22 @@ TIMEOUT_S = 60.0
 
 
 class Airflow:
-    """Airflow's API as the user `admin`; logs in at the first call, and again when the token has expired.
+    """Airflow's API as a user, by default `admin`; logs in at the first call, and again when the token has expired.
 
     Every method raises `NotFoundError` when the DAG or run does not exist, and `StackError` when Airflow
     cannot be reached or refuses.
     """
 
     def __init__(
-        self, url: str | None = None, password: str | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        url: str | None = None,
+        password: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        user: str = ADMIN,
     ) -> None:
         """Of the local stack by default; `transport` replaces the network in tests."""
         self._url = url or get_settings().airflow_url
-        self._password = password
+        self._user, self._password = user, password
         # Loopback: a proxy of the environment has no business here.
         self._http = httpx.Client(base_url=self._url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
         self._token: str | None = None
@@ -112,9 +116,9 @@ class Airflow:
 
     def _log_in(self) -> None:
         password = self._password or admin_password(get_settings().home)
-        answer = self._send("POST", "/auth/token", json={"username": ADMIN, "password": password})
+        answer = self._send("POST", "/auth/token", json={"username": self._user, "password": password})
         if not answer.is_success:
-            raise StackError(f"Airflow at {self._url} does not let `{ADMIN}` in: {_reason(answer)}")
+            raise StackError(f"Airflow at {self._url} does not let `{self._user}` in: {_reason(answer)}")
         self._token = str(answer.json()["access_token"])
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:

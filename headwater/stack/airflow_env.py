@@ -18,15 +18,25 @@ def passwords_file(home: Path) -> Path:
 
 def identity(home: Path, port: int, database_url: str) -> dict[str, str]:
     """What makes it this stack's Airflow and no other; the environment of whoever starts it cannot change it."""
-    airflow = home / "airflow"
     url = f"http://{HOST}:{port}"
+    return {
+        **placed(home, database_url, api_url=url),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(home)),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+    }
+
+
+def placed(home: Path, database_url: str, api_url: str) -> dict[str, str]:
+    """Where Airflow's folders, its database and its API are, for each of its processes; `api_url` as tasks reach it."""
+    airflow = home / "airflow"
     return {
         "AIRFLOW_HOME": str(airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(home)),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{api_url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "headwater.stack.files.host",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow / "logs"),
@@ -36,9 +46,6 @@ def identity(home: Path, port: int, database_url: str) -> dict[str, str]:
         # page of a running task asks for them in vain, at a port that is nobody's.
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "9",
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "9",
-        "AIRFLOW__API__HOST": HOST,
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": url,
     }
 
 

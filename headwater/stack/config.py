@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,13 +22,11 @@ from headwater.stack.databases import ARTIFACT_ROOT
 from headwater.stack.files import HOST, free_port, is_free, write_private
 from headwater.stack.postgres import Cluster, reader_of, source_databases
 from pipelines.errors import StackError
-from pipelines.registry import use_cases
 from pipelines.settings import PREFIX, STACK_FILE, layers
 
-USUAL_PORTS = {"POSTGRES": 5433, "SANDBOX": 8094, "MLFLOW": 5000, "AIRFLOW": 8080}
-SERVING = "SERVING_URLS__"
-"""What the key of a use case's address begins with, after the prefix of all settings."""
-FIRST_SERVING_PORT = 3000
+USUAL_PORTS = {"POSTGRES": 5433, "SANDBOX": 8094, "MLFLOW": 5000, "AIRFLOW": 8080, "SERVING": 3000}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "True", "GIT_PYTHON_REFRESH": "quiet"}
+"""None tells its makers what it is used for, nor warns, in each task, that there is no git."""
 LOCAL_HOSTS = {HOST, "localhost", "::1"}
 
 
@@ -42,45 +40,36 @@ def load(home: Path) -> dict[str, str]:
     return {key: value or "" for key, value in dotenv_values(stack_env(home), interpolate=False).items()}
 
 
-def url_keys(slugs: Iterable[str]) -> dict[str, str]:
-    """The key of each address in `stack.env`, by the name of its port: those of the services, and of each use case."""
-    services = {name: f"{PREFIX}{name}_URL" for name in USUAL_PORTS}
-    return services | {f"SERVING_{slug.upper()}": f"{PREFIX}{SERVING}{slug.upper()}" for slug in slugs}
+def url_keys() -> dict[str, str]:
+    """The key of each address in `stack.env`, by the name of its port."""
+    return {name: f"{PREFIX}{name}_URL" for name in USUAL_PORTS}
 
 
-def choose_ports(kept: Mapping[str, str], wanted: Mapping[str, str], slugs: Iterable[str]) -> dict[str, int]:
-    """A free port for each service and each use case: the one the user set, else the kept one, else the usual one.
-
-    Use cases have theirs from 3000 upwards. Where the usual one is taken, it is any.
+def choose_ports(kept: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, int]:
+    """A free port for each service: the one the user set, else the kept one, else the usual one, else any.
 
     Args:
         kept: The environment of an earlier start, with its PORT_* keys.
         wanted: What the user has set, with the keys of addresses.
-        slugs: The use cases that are served.
 
     Raises:
-        StackError: a port that the user has set is in use, or set twice, or set for no use case that there is.
+        StackError: a port that the user has set is in use, or set twice.
     """
-    keys = url_keys(slugs)
-    ports = _wanted_ports(keys, wanted)
-    # What is kept comes before what is usual: else a new use case could take the port of another
-    for name in [name for name in keys if name not in ports]:
+    ports = _wanted_ports(wanted)
+    # What is kept comes before what is usual: else one service could take the port of another
+    for name in [name for name in USUAL_PORTS if name not in ports]:
         port = int(kept.get(f"PORT_{name}") or 0)
         if port and port not in ports.values() and is_free(port):
             ports[name] = port
-    serving = range(FIRST_SERVING_PORT, FIRST_SERVING_PORT + len(keys))
-    for name in [name for name in keys if name not in ports]:
-        usual = [USUAL_PORTS[name]] if name in USUAL_PORTS else serving
-        ports[name] = next((port for port in usual if port not in ports.values() and is_free(port)), 0) or free_port()
+    for name in [name for name in USUAL_PORTS if name not in ports]:
+        usual = USUAL_PORTS[name]
+        ports[name] = usual if usual not in ports.values() and is_free(usual) else free_port()
     return ports
 
 
-def _wanted_ports(keys: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, int]:
-    if odd := sorted(key for key in wanted if key.startswith(PREFIX + SERVING) and key not in keys.values()):
-        known = ", ".join(key for key in keys.values() if key.startswith(PREFIX + SERVING))
-        raise StackError(f"{odd[0]} is the address of no use case that there is; known are: {known}.")
+def _wanted_ports(wanted: Mapping[str, str]) -> dict[str, int]:
     ports: dict[str, int] = {}
-    for name, key in keys.items():
+    for name, key in url_keys().items():
         url = urlsplit(wanted.get(key) or "")
         if url.hostname not in LOCAL_HOSTS or not url.port:
             continue
@@ -106,12 +95,13 @@ def build(home: Path) -> dict[str, str]:
         StackError: a port that the user has set cannot be had.
     """
     kept = load(home)
-    ports = choose_ports(kept, user_values(), use_cases())
+    ports = choose_ports(kept, user_values())
     cluster = Cluster(home)
     database = cluster.url("airflow", ports["POSTGRES"], "postgresql+psycopg2")
     values = {f"PORT_{name}": str(port) for name, port in ports.items()}
     values |= _headwater(cluster, ports)
-    values |= _mlflow(home, cluster, ports)
+    values |= mlflow_server(cluster.url("mlflow", ports["POSTGRES"]), home / "mlflow" / "artifacts")
+    values |= {"MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLFLOW']}", **QUIET}
     values |= airflow_env.identity(home, ports["AIRFLOW"], database)
     values |= {name: kept.get(name) or _secret(name) for name in airflow_env.SECRETS}
     values |= airflow_env.TUNING
@@ -121,7 +111,7 @@ def build(home: Path) -> dict[str, str]:
 
 
 def _headwater(cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:
-    keys = url_keys(use_cases())
+    keys = url_keys()
     urls = {keys[name]: f"http://{HOST}:{port}" for name, port in ports.items() if name != "POSTGRES"}
     port, names = ports["POSTGRES"], source_databases()
     sources = {
@@ -131,20 +121,19 @@ def _headwater(cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:
     return {f"{PREFIX}DATABASE_URL": cluster.url("headwater", port), **urls, **sources, **filled}
 
 
-def _mlflow(home: Path, cluster: Cluster, ports: Mapping[str, int]) -> dict[str, str]:
+def mlflow_server(database_url: str, artifacts: Path) -> dict[str, str]:
+    """What `mlflow server` hands to the server that it starts.
+
+    Started directly it takes half the time and 290 MB less, because the program is not loaded twice.
+    """
     return {
-        "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLFLOW']}",
-        # What `mlflow server` hands to the server that it starts. Started directly, as the Procfile does, it takes
-        # half the time and 290 MB less, because the program is not loaded twice.
-        "_MLFLOW_SERVER_FILE_STORE": cluster.url("mlflow", ports["POSTGRES"]),
-        "_MLFLOW_SERVER_REGISTRY_STORE": cluster.url("mlflow", ports["POSTGRES"]),
+        "_MLFLOW_SERVER_FILE_STORE": database_url,
+        "_MLFLOW_SERVER_REGISTRY_STORE": database_url,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": ARTIFACT_ROOT,
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(home / "mlflow" / "artifacts"),
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SGI_NAME": "uvicorn",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "BENTOML_DO_NOT_TRACK": "True",
     }
 
 

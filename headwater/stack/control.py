@@ -33,19 +33,13 @@ PAUSE_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """A service as it is now, at one address; `pid` and `since` are of its present process."""
+    """A service as it is now; `pid` and `since` are of its present process."""
 
     name: str
-    use_case: str | None
     pid: int | None
     url: str | None
     healthy: bool
     since: datetime | None
-
-    @property
-    def title(self) -> str:
-        """Its name, with the use case that it serves there."""
-        return f"{self.name} {self.use_case}" if self.use_case else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ def _silent(message: str) -> None:
 
 
 def status() -> list[ServiceStatus]:
-    """Every service of the running stack, one of several addresses at each; empty if none runs."""
+    """Every service of the running stack; empty if none runs."""
     home = get_settings().home
     state = State.load(home)
     prober = Prober(home, config.child_environment(home))
@@ -71,9 +65,8 @@ def status() -> list[ServiceStatus]:
         entry = state.services.get(service.name)
         alive = entry if entry and entry.process() else None
         pid, since = (alive.pid, alive.since) if alive else (None, None)
-        for use_case, url in prober.urls(service).items():
-            healthy = since is not None and prober.well_at(service, url, since)
-            found.append(ServiceStatus(service.name, use_case or None, pid, url, healthy, since))
+        healthy = since is not None and prober.healthy(service, since)
+        found.append(ServiceStatus(service.name, pid, prober.url(service), healthy, since))
     return found
 
 
@@ -148,9 +141,9 @@ def _wait_until_well(home: Path, deadline: float, begin: float, progress: Progre
     while True:
         found = status()
         for service in found:
-            if service.healthy and service.title not in well:
-                well.add(service.title)
-                progress(f"{service.title} is well after {time.monotonic() - begin:.1f} s")
+            if service.healthy and service.name not in well:
+                well.add(service.name)
+                progress(f"{service.name} is well after {time.monotonic() - begin:.1f} s")
         if found and all(service.healthy for service in found):
             return
         _raise_if_one_ended(home, starts)

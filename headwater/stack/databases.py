@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,8 @@ ARTIFACT_ROOT = "mlflow-artifacts:/"
 
 
 @contextmanager
-def _cursor(url: str) -> Iterator[Any]:
+def open_cursor(url: str) -> Iterator[Any]:
+    """A cursor whose statements are each committed at once."""
     with closing(psycopg2.connect(url, connect_timeout=5)) as connection:
         connection.autocommit = True  # CREATE DATABASE refuses to run in a transaction
         with connection.cursor() as cursor:
@@ -36,22 +37,33 @@ def _cursor(url: str) -> Iterator[Any]:
 
 
 def create_databases(cluster: Cluster, port: int) -> None:
-    """Make the databases, each owned by a login role of its own name; what exists keeps its content."""
-    with _cursor(cluster.url("postgres", port)) as cursor:
+    """Make the local cluster's databases, as `make_databases` does."""
+    make_databases(lambda name: cluster.url(name, port), cluster.passwords)
+
+
+def make_databases(url_of: Callable[[str], str], passwords: Mapping[str, str]) -> None:
+    """Make the databases, each owned by a login role of its own name; what exists keeps its content.
+
+    Args:
+        url_of: gives the URL of a database as its owner, of `postgres` as the superuser.
+        passwords: of each owner, and of the readers of those upstreams that are databases.
+    """
+    with open_cursor(url_of("postgres")) as cursor:
         for name in DATABASES:
-            _create_database(cursor, name, cluster.passwords[name])
+            _create_database(cursor, name, passwords[name])
         for name in source_databases():
-            _create_database(cursor, name, cluster.passwords[name])
-            create_reader(cursor, name, cluster.passwords[reader_of(name)])
+            _create_database(cursor, name, passwords[name])
+            create_reader(cursor, name, passwords[reader_of(name)])
         # Airflow commits every heartbeat. Losing its last half second in a power failure costs it a task
         # that runs again; the warehouse and the model registry keep waiting for the disk.
         cursor.execute("ALTER ROLE airflow SET synchronous_commit = off")
     for name in source_databases():
-        with _cursor(cluster.url(name, port)) as cursor:
+        with open_cursor(url_of(name)) as cursor:
             grant_reading(cursor, name)
 
 
-def _create_role(cursor: Any, name: str, password: str) -> None:
+def create_role(cursor: Any, name: str, password: str) -> None:
+    """Make a role that may log in and do nothing else yet, or give the one that exists this password."""
     names = {"name": sql.Identifier(name), "password": sql.Literal(password)}
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
     verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
@@ -61,7 +73,7 @@ def _create_role(cursor: Any, name: str, password: str) -> None:
 def create_reader(cursor: Any, database: str, password: str) -> None:
     """The role that Headwater reads an upstream's database with, as another team would give it one."""
     role = reader_of(database)
-    _create_role(cursor, role, password)
+    create_role(cursor, role, password)
     names = {"role": sql.Identifier(role), "database": sql.Identifier(database)}
     cursor.execute(sql.SQL("ALTER ROLE {role} SET default_transaction_read_only = on").format(**names))
     cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names))
@@ -76,43 +88,44 @@ def grant_reading(cursor: Any, database: str) -> None:
 
 def _create_database(cursor: Any, name: str, password: str) -> None:
     names = {"name": sql.Identifier(name)}
-    _create_role(cursor, name, password)
+    create_role(cursor, name, password)
     cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
     if not cursor.fetchone():
         cursor.execute(sql.SQL("CREATE DATABASE {name} OWNER {name}").format(**names))
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {name} FROM PUBLIC").format(**names))
 
 
-def is_migrated(cluster: Cluster, port: int, name: str) -> bool:
+def is_migrated(url: str, name: str) -> bool:
     """Whether the database of Airflow or MLflow is of the installed version.
 
     The version is kept as the database's comment, because asking the programs takes each 5 seconds.
     """
-    return _version(cluster, port, name) == version(PACKAGES[name])
+    return _version(url, name) == version(PACKAGES[name])
 
 
-def _version(cluster: Cluster, port: int, name: str) -> str | None:
-    with _cursor(cluster.url(name, port)) as cursor:
+def _version(url: str, name: str) -> str | None:
+    with open_cursor(url) as cursor:
         cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,))
         found: str | None = cursor.fetchone()[0]
         return found
 
 
-def migrate(cluster: Cluster, port: int, name: str) -> None:
+def migrate(url: str, name: str) -> None:
     """Bring the database of Airflow or MLflow to the installed version.
+
+    Airflow finds its database by itself, in its environment.
 
     Raises:
         StackError: the program's own migration failed; its output is in the log.
     """
-    url = cluster.url(name, port)
     if name == "airflow":
         _run("airflow", "db", "migrate")
-    elif _version(cluster, port, name) is None:
+    elif _version(url, name) is None:
         _fill_mlflow(url)
     else:
         _run("mlflow", "db", "upgrade", url)
     comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    with _cursor(url) as cursor:
+    with open_cursor(url) as cursor:
         cursor.execute(comment.format(sql.Identifier(name), sql.Literal(version(PACKAGES[name]))))
 
 
@@ -132,7 +145,8 @@ def _run(program: str, *arguments: str) -> None:
 
 def main(name: str) -> None:
     """Migrate one database in the local Postgres on the environment's PORT_POSTGRES."""
-    migrate(Cluster(get_settings().home), int(os.environ["PORT_POSTGRES"]), name)
+    url = Cluster(get_settings().home).url(name, int(os.environ["PORT_POSTGRES"]))
+    migrate(url, name)
 
 
 if __name__ == "__main__":

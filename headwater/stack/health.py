@@ -31,35 +31,27 @@ class Prober:
         self.environment = environment
         self._airflow: dict[str, Any] | None = None
 
-    def urls(self, service: Service) -> dict[str, str | None]:
-        """Where people find the service, by use case; under no name, and none, if it has no address of its own."""
+    def url(self, service: Service) -> str | None:
+        """Where people find the service; none, if it has no address of its own."""
         if service.name == "postgres":
-            return {"": f"postgresql://127.0.0.1:{self.environment.get('PORT_POSTGRES')}"}
-        key = service.url_key
-        if key and service.per_use_case:
-            found = {name: url for name, url in self.environment.items() if name.startswith(key)}
-            return {name.removeprefix(key).lower(): found[name] for name in sorted(found)}
-        return {"": self.environment.get(key) if key else None}
+            return f"postgresql://127.0.0.1:{self.environment.get('PORT_POSTGRES')}"
+        return self.environment.get(service.url_key) if service.url_key else None
 
     def healthy(self, service: Service, since: datetime) -> bool:
-        """Whether the service, whose process started at `since`, does its work, for each of its use cases."""
-        return all(self.well_at(service, url, since) for url in self.urls(service).values())
-
-    def well_at(self, service: Service, url: str | None, since: datetime) -> bool:
-        """Whether the service does its work at that address of it."""
+        """Whether the service, whose process started at `since`, does its work."""
         if service.name == "postgres":
             return Cluster(self.home).answers(int(self.environment["PORT_POSTGRES"]))
         if service.heartbeat:
             return self._beats(service.heartbeat, since)
         if service.name == API:
             return bool(self._airflow_health().get("metadatabase", {}).get("status") == "healthy")
-        answer = _get(f"{url}{service.health}")
+        answer = _get(f"{self.url(service)}{service.health}")
         return answer is not None and answer.is_success
 
     def _airflow_health(self) -> dict[str, Any]:
         if self._airflow is None:
             api = SERVICES[API]
-            answer = _get(f"{self.urls(api)['']}{api.health}")
+            answer = _get(f"{self.url(api)}{api.health}")
             self._airflow = answer.json() if answer is not None and answer.is_success else {}
         return self._airflow
 

@@ -22,15 +22,14 @@ class Service:
     """A process of the stack.
 
     `once` is a preparation that ends by itself and then counts as fulfilled. `url_key` is the key of its address
-    in `stack.env`, or what the keys begin with if it has one `per_use_case`; `health` is the path that answers there
-    when it is well. Airflow's processes without a port report to the API server, where `heartbeat` names them.
+    in `stack.env`; `health` is the path that answers there when it is well. Airflow's processes without a port report
+    to the API server, where `heartbeat` names them.
     """
 
     name: str
     needs: tuple[str, ...] = ()
     once: bool = False
     url_key: str | None = None
-    per_use_case: bool = False
     health: str | None = None
     heartbeat: str | None = None
     stop: signal.Signals = signal.SIGTERM
@@ -55,14 +54,8 @@ _ALL = (
     Service(name="airflow-scheduler", needs=("airflow-db",), heartbeat="scheduler", stop=signal.SIGINT),
     Service(name="airflow-dag-processor", needs=("airflow-db",), heartbeat="dag_processor", stop=signal.SIGINT),
     Service(name="airflow-triggerer", needs=("airflow-db",), heartbeat="triggerer", stop=signal.SIGINT),
-    # Ready it is only when there is a champion; a stack without one is well all the same.
-    Service(
-        name="serving",
-        needs=("databases",),
-        url_key="HEADWATER_SERVING_URLS__",
-        per_use_case=True,
-        health="/livez",
-    ),
+    # Not ready it is also where a champion cannot be loaded; the stack is well all the same.
+    Service(name="serving", needs=("databases",), url_key="HEADWATER_SERVING_URL", health="/livez"),
 )
 SERVICES: dict[str, Service] = {service.name: service for service in _ALL}
 DATABASE_OF = {"airflow-db": "airflow", "mlflow-db": "mlflow"}

@@ -85,7 +85,8 @@ class Supervisor:
         if service.name not in DATABASE_OF:
             create_databases(cluster, port)
             return True
-        return is_migrated(cluster, port, DATABASE_OF[service.name])
+        database = DATABASE_OF[service.name]
+        return is_migrated(cluster.url(database, port), database)
 
     def _may_start(self, service: Service, prober: Prober) -> bool:
         if time.monotonic() < self.not_before.get(service.name, 0.0):

@@ -1,105 +1,147 @@
-"""The prediction service's HTTP routes, as a FastAPI app that BentoML mounts.
-
-Mounted, and not methods decorated with `@bentoml.api`, because BentoML shapes those errors itself: a refused
-field becomes a list of pydantic's error objects, a 404 a list of one object, and the sentence of a 503 is
-dropped. BentoML shows the routes of a mounted FastAPI app on its OpenAPI page, so nothing is lost.
-"""
+"""What the service answers to a prediction request, from its bytes to those of its answer."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import asyncio
+import logging
+import time
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from models.serving import arrow
+from models.serving.answers import Answer, new_id
+from models.serving.experiments import Experiments
+from models.serving.hosted import Served
+from models.serving.http import ARROW, GoneError, Reply, Request, problem, refusal
+from models.serving.keys import Key, KeyRing, Refusal
+from models.serving.limits import MAX_UNDER_WAY, TIMEOUT_S
+from models.serving.metrics import UNDER_WAY, Counted
+from models.serving.predictor import find, predict
+from models.serving.schema import RefusedError
+from models.serving.shadow import Shadow
+from models.serving.spool import Answered, RequestLog
+from pipelines.errors import DatabaseError, HeadwaterError, LogFullError, NotFoundError, SettingsError
 
-from models.serving.card import ServingCard
-from models.serving.lookup import CONCURRENCY, FeatureStore
-from models.serving.schema import (
-    Problem,
-    answer_model,
-    feature_frame,
-    json_outputs,
-    request_model,
-    request_problem,
-)
-from pipelines.errors import DatabaseError, HeadwaterError, NotFoundError, SettingsError
+_STATUS: dict[type[HeadwaterError], int] = {
+    NotFoundError: 404,
+    DatabaseError: 503,
+    SettingsError: 503,
+    LogFullError: 503,
+}
 
-_STATUS: dict[type[HeadwaterError], int] = {NotFoundError: 404, DatabaseError: 503, SettingsError: 503}
-
-
-class Model(Protocol):
-    """A fitted pipeline: a frame of features in, a frame of the card's outputs of the same length out."""
-
-    def predict(self, features: Any, /) -> Any:
-        """The outputs of these rows."""
+logger = logging.getLogger(__name__)
 
 
-class Predictor:
-    """Answers prediction requests with one model; may be called from several threads."""
+class Application:
+    """Answers the requests of one worker."""
 
-    def __init__(self, card: ServingCard, model: Model, store: FeatureStore) -> None:
-        self._card = card
-        self._model = model
-        self._store = store
+    def __init__(self, served: Served, keys: KeyRing, experiments: Experiments, log: RequestLog | None) -> None:
+        self.served = served
+        self.keys = keys
+        self.experiments = experiments
+        self.log = log
+        self.shadow = Shadow(self._keep)
+        self._counted = {use_case: Counted(use_case) for use_case in served.use_cases}
+        self._under_way = 0
 
-    def answer(self, request: BaseModel) -> dict[str, Any]:
-        """The answer to a valid request.
+    async def predict(self, use_case: str, request: Request) -> Reply:
+        """The answer to `POST /{use_case}/predict`, whatever comes of it."""
+        began = time.perf_counter()
+        counted = self._counted.get(use_case)
+        if counted is None:
+            return problem(self.unknown(use_case))
+        request.request_id = request.request_id or new_id()
+        self._under_way += 1
+        UNDER_WAY.inc()
+        try:
+            reply = await self._predict(use_case, request, began)
+        except RefusedError as error:
+            reply = problem(error)
+        finally:
+            self._under_way -= 1
+            UNDER_WAY.dec()
+        seconds = time.perf_counter() - began
+        if reply.status == 200:
+            counted.answered(seconds)
+        else:
+            counted.refused(reply.status, seconds)
+        reply.headers.append((b"x-request-id", request.request_id.encode()))
+        return reply
+
+    async def _predict(self, use_case: str, request: Request, began: float) -> Reply:
+        if self._under_way > MAX_UNDER_WAY:
+            raise refusal(503, f"{MAX_UNDER_WAY} requests are under way; try again in a second.", 1)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._answer(use_case, request, began)
+        except TimeoutError:
+            raise refusal(504, f"There was no answer within {TIMEOUT_S:g} s.") from None
+        except HeadwaterError as error:
+            raise refusal(_STATUS.get(type(error), 500), str(error)) from error
+        except (RefusedError, GoneError):
+            raise
+        except Exception as error:
+            logger.exception("%s could not answer a request.", use_case)
+            said = f"The model of {use_case} could not answer ({type(error).__name__}); see the log of headwater serve."
+            raise refusal(500, said) from error
+
+    async def _answer(self, use_case: str, request: Request, began: float) -> Reply:
+        is_arrow = request.is_arrow
+        self.identify(use_case, request)
+        hosted = self.served.champions.get(use_case)
+        if hosted is None:
+            raise refusal(503, f"{self.served.absent(use_case)}.", 5)
+        body = await request.body(is_arrow)
+        wanted, rows = await asyncio.to_thread(arrow.read, hosted.card, body) if is_arrow else hosted.parse(body)
+        _raise_refused(self.keys.check(request.key, use_case, len(wanted or rows)))
+        keys = None
+        if wanted is not None:
+            keys, rows = await find(hosted, wanted)
+        experiment, challenger = self.experiments.of(use_case), self.served.challengers.get(use_case)
+        request_id = request.request_id or new_id()
+
+        def failed(without: Answer, error: Exception) -> None:
+            self._keep(without.logged(request_id, began, error=error))
+
+        try:
+            answer = await predict(hosted, keys, rows, failed, experiment, challenger)
+        except ValueError as error:
+            if keys is not None:
+                raise
+            # Of the right types, and yet nothing that this model can compute with
+            said = str(error).partition("\n")[0].rstrip(".")
+            raise refusal(422, f"The model cannot answer these rows: {said}.") from error
+        self._count(answer)
+        self._keep(answer.logged(request_id, began))
+        if challenger is not None and experiment is not None and experiment.mode == "shadow":
+            self.shadow.copy(challenger, hosted, answer, request_id)
+        if request.wants_arrow(is_arrow):
+            return Reply(await asyncio.to_thread(arrow.write, answer), content_type=ARROW)
+        return Reply(answer.body())
+
+    def identify(self, use_case: str, request: Request) -> None:
+        """Lets pass whoever may ask of that use case at all.
 
         Raises:
-            NotFoundError: an entity, or a day of it, has no features.
-            DatabaseError: the warehouse cannot be reached.
-            SettingsError: features are to be looked up and no warehouse is set.
+            RefusedError: the key is missing, is not known, or may not.
         """
-        card, body = self._card, request.model_dump(exclude_unset=False)
-        keys: list[dict[str, Any]]
-        if body["entities"] is not None:
-            rows = self._store.lookup([(item[card.entity], item[card.day]) for item in body["entities"]])
-            keys = [{card.entity: row[card.entity], card.day: row[card.day].isoformat()} for row in rows]
-        else:
-            rows = body["rows"]
-            keys = [{} for _ in rows]
-        outputs = json_outputs(card, self._model.predict(feature_frame(card, rows)))
-        predictions = [key | output for key, output in zip(keys, outputs, strict=True)]
-        return {"model_version": card.version, "predictions": predictions}
+        _raise_refused(self.keys.identify(request.key, use_case))
+
+    def unknown(self, use_case: str) -> RefusedError:
+        """What is said of a use case that there is not."""
+        known = ", ".join(self.served.use_cases)
+        return refusal(404, f"There is no use case {use_case[:100]!r}; there is: {known}.")
+
+    def _count(self, answer: Answer) -> None:
+        counted, version, count = self._counted[answer.card.use_case], answer.card.version, len(answer.rows)
+        theirs = sum(one != version for one in answer.versions)
+        counted.predicted(version, "champion", count - theirs)
+        if theirs:
+            counted.predicted(next(one for one in answer.versions if one != version), "challenger", theirs)
+
+    def _keep(self, answered: Answered) -> None:
+        if self.log is not None:
+            self.log.append(answered)
 
 
-def prediction_app(card: ServingCard) -> FastAPI:
-    """The routes `POST /predict` and `GET /model`; `app.state.predictor` is set once the model is loaded."""
-    # BentoML has the pages; docs of our own would answer under the same paths.
-    app = FastAPI(title=card.title, version=str(card.version), docs_url=None, redoc_url=None, openapi_url=None)
-    limiter = CapacityLimiter(CONCURRENCY)
-
-    async def predict(body: BaseModel) -> JSONResponse:
-        answer = await to_thread.run_sync(app.state.predictor.answer, body, limiter=limiter)
-        return JSONResponse(answer)
-
-    async def model() -> ServingCard:
-        return card
-
-    # The type exists once there is a card, too late to be written in the signature.
-    predict.__annotations__["body"] = request_model(card)
-    problems: dict[int | str, dict[str, Any]] = {
-        422: {"model": Problem, "description": "The request cannot be used; names the field."},
-        404: {"model": Problem, "description": "The entity, or that day of it, has no features."},
-        503: {"model": Problem, "description": "The warehouse cannot be reached."},
-    }
-    app.post("/predict", response_model=answer_model(card), responses=problems, summary=card.title)(predict)
-    app.get("/model", response_model=ServingCard, summary="The served model")(model)
-    _answer_errors(app, card)
-    return app
-
-
-def _answer_errors(app: FastAPI, card: ServingCard) -> None:
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        problems = error.errors() if isinstance(error, RequestValidationError) else []
-        return JSONResponse(request_problem(card, problems).model_dump(), status_code=422)
-
-    async def failed(_: Request, error: Exception) -> JSONResponse:
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-        return JSONResponse(Problem(error=str(error)).model_dump(), status_code=status)
-
-    app.add_exception_handler(RequestValidationError, refused)
-    app.add_exception_handler(HeadwaterError, failed)
+def _raise_refused(found: Key | Refusal) -> None:
+    if isinstance(found, Refusal):
+        raise refusal(found.status, found.error, found.retry_after_s)

@@ -23,21 +23,40 @@ def bento_folder(settings: Settings, tag: str) -> Path:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment, handed on, with BentoML's settings set and ours cut down to the warehouse.
+    """The environment in which a Bento is built and tried out: this process's, with BentoML's and none of ours.
 
-    A Bento has its own copy of the project, which refuses a setting that came after it. It also would look for
-    settings in `var`, if no home were set, or in the home's `stack.env`, which is why it is given another one.
+    Without a database it answers rows, keeps no log of them and follows nothing: what is asked to try it out is no
+    request of anybody's. The home is another one, where it finds no `stack.env`.
     """
     bento_home(settings).mkdir(parents=True, exist_ok=True)
-    environment = {
+    return {
         **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
         "BENTOML_HOME": str(bento_home(settings)),
         "BENTOML_DO_NOT_TRACK": "True",
         f"{PREFIX}HOME": str(bento_home(settings)),
     }
+
+
+def worker_environment(settings: Settings, metrics: Path) -> dict[str, str]:
+    """This process's environment with BentoML's settings set, for a worker that runs the project's own code.
+
+    `metrics` is the folder in which the workers count together.
+    """
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(bento_home(settings)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        **{f"{PREFIX}{name}": value for name, value in _own(settings).items()},
+    }
+
+
+def _own(settings: Settings) -> dict[str, str]:
+    """The settings that a worker must not read otherwise than who started it, which may have been given its own."""
+    found = {"HOME": str(settings.home), "SERVING_WORKERS": str(settings.serving_workers)}
     if settings.database_url is not None:
-        environment[f"{PREFIX}DATABASE_URL"] = settings.database_url.get_secret_value()
-    return environment
+        found["DATABASE_URL"] = settings.database_url.get_secret_value()
+    return found | {"SERVING_KEYS": settings.serving_keys}
 
 
 def end(process: subprocess.Popen[bytes], timeout_s: float = 10.0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,7 +16,14 @@ BENTO_FOLDER = "model"
 CARD_FILE = "card.json"
 MODEL_FILE = "model.pkl"
 
+Kind = Literal["onnx", "columns", "sklearn"]
+"""How a model answers; see `models.serving.engine`."""
+TOLERANCES: dict[Kind, float] = {"onnx": 1e-5, "columns": 1e-9, "sklearn": 1e-9}
+"""How far a number may be from the model's own in a notebook, relative to it."""
+
 _NAME = r"^[a-z][a-z0-9_]*$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_FILE = r"^[a-z][a-z0-9_.]*$"
 
 
 class Feature(BaseModel):
@@ -34,7 +41,9 @@ class ServingCard(BaseModel):
 
     `features` are in the order of the columns the model was fitted on; `outputs` are the columns of its answer that are
     numbers, `texts` those that are text. `entity` and `day` are the keys of `feature_table`, a qualified name such as
-    `flood.features`.
+    `flood.features`. `engine` is how it answers, `engine_difference` the largest relative difference from the
+    pipeline's own answers that was measured, `engine_note` why nothing faster was taken. `files` are those beside the
+    model, with their hashes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +60,11 @@ class ServingCard(BaseModel):
     texts: tuple[str, ...] = ()
     title: str
     doc: str
-    model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    model_sha256: str = Field(pattern=_SHA256)
+    engine: Kind = "sklearn"
+    engine_difference: float | None = None
+    engine_note: str = ""
+    files: dict[Annotated[str, Field(pattern=_FILE)], Annotated[str, Field(pattern=_SHA256)]] = {}
     created_at: datetime
 
     @model_validator(mode="after")
@@ -73,6 +86,21 @@ class ServingCard(BaseModel):
     def answer_names(self) -> list[str]:
         """Names of the answer's columns: the numbers, then the texts."""
         return [*self.outputs, *self.texts]
+
+    @property
+    def kinds(self) -> dict[str, Literal["float", "int", "bool", "string"]]:
+        """The type of each feature by its name, in the model's order."""
+        return {feature.name: feature.type for feature in self.features}
+
+    @property
+    def file_sha256s(self) -> dict[str, str]:
+        """The hash of the model's file and of each one beside it, by name."""
+        return {MODEL_FILE: self.model_sha256, **self.files}
+
+    @property
+    def tolerance(self) -> float:
+        """How far its numbers may be from the model's own, relative to them."""
+        return TOLERANCES[self.engine]
 
     def write(self, folder: Path) -> Path:
         """Writes the card as `card.json` into the folder and gives its path."""

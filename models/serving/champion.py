@@ -1,8 +1,9 @@
-"""Reads from the warehouse which version is champion."""
+"""Reads from the warehouse which versions are champions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 
@@ -11,9 +12,9 @@ from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
 _NEWEST = """
-SELECT to_version, bento FROM ops.promotions
-WHERE use_case = %s AND alias = 'champion' AND to_version IS NOT NULL AND bento IS NOT NULL
-ORDER BY promotion_id DESC LIMIT 1
+SELECT DISTINCT ON (use_case) use_case, to_version, bento FROM ops.promotions
+WHERE alias = 'champion' AND to_version IS NOT NULL AND bento IS NOT NULL AND use_case = coalesce(%s, use_case)
+ORDER BY use_case, promotion_id DESC
 """
 
 
@@ -25,6 +26,19 @@ class Champion:
     bento: str
 
 
+def champions(connection: Any, use_case: str | None = None) -> dict[str, Champion]:
+    """The champions by the newest promotions, by use case; none before there are promotions.
+
+    `connection` is psycopg2's, in autocommit.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_NEWEST, (use_case,))
+            return {name: Champion(int(version), str(bento)) for name, version, bento in cursor.fetchall()}
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+        return {}
+
+
 def current_champion(settings: Settings, use_case: UseCase) -> Champion | None:
     """The champion by the newest promotion; None before the first one (or before there are promotions).
 
@@ -34,14 +48,16 @@ def current_champion(settings: Settings, use_case: UseCase) -> Champion | None:
     try:
         connection = psycopg2.connect(settings.require_database(), connect_timeout=3)
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(_NEWEST, (use_case.slug,))
-                row = cursor.fetchone()
+            connection.autocommit = True
+            return champions(connection, use_case.slug).get(use_case.slug)
         finally:
             connection.close()
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
-        return None
     except psycopg2.Error as error:
-        said = " ".join(str(error).split()).rstrip(".?")
-        raise DatabaseError(f"The promotions cannot be read: {said}. Start Postgres with `headwater up`.") from error
-    return Champion(int(row[0]), str(row[1])) if row else None
+        raise DatabaseError(
+            f"The promotions cannot be read: {said(error)}. Start Postgres with `headwater up`."
+        ) from error
+
+
+def said(error: Exception) -> str:
+    """What Postgres said, on one line."""
+    return " ".join(str(error).split()).rstrip(".?")

@@ -1,43 +1,48 @@
-"""Looks up the features of entities in the warehouse, for the prediction service."""
+"""Looks up the features of entities in the warehouse; requests that come at once are looked up in one statement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import hashlib
+from collections.abc import Sequence
 from datetime import date
-from queue import Empty, LifoQueue
-from typing import Any
-
-import psycopg2
-from psycopg2 import sql
+from typing import Any, NamedTuple
 
 from models.serving.card import ServingCard
-from pipelines.errors import DatabaseError, NotFoundError
+from models.serving.limits import LOOKED_UP_AT_ONCE
+from models.serving.pool import Pool
+from pipelines.errors import HeadwaterError, NotFoundError
 
-# As many requests as are worked on at a time; each needs one connection at most.
-CONCURRENCY = 4
-
-_CONNECT: dict[str, Any] = {"connect_timeout": 3, "options": "-c statement_timeout=5000 -c timezone=UTC"}
+LANES = 2
+"""Statements of one feature table under way at once; what comes meanwhile waits, and is joined to the next one."""
 
 Wanted = tuple[Any, date | None]
 
 
+class Found(NamedTuple):
+    """The features of an entity on a day, all of the card's in its order."""
+
+    entity: Any
+    day: date
+    row: dict[str, Any]
+
+
 class FeatureStore:
-    """The feature table of one card.
+    """The feature table of one card."""
 
-    Keeps its own few connections because `psycopg2.pool` opens its minimum at once (the service must start
-    without a warehouse) and closes whatever is returned above that minimum.
-    """
-
-    def __init__(self, card: ServingCard, database_url: Callable[[], str]) -> None:
+    def __init__(self, card: ServingCard, pool: Pool) -> None:
         self._card = card
-        self._database_url = database_url
-        self._idle: LifoQueue[Any] = LifoQueue()
-        self._columns = list(dict.fromkeys([card.entity, card.day, *card.feature_names]))
+        self._pool = pool
+        self._names = card.feature_names
         self._required = [feature.name for feature in card.features if not feature.nullable]
-        self._newest, self._span = _statements(card, self._columns, self._required)
+        self._newest, self._span = _statements(card, self._required)
+        self._name = f"lookup_{hashlib.sha256(self._newest.encode()).hexdigest()[:16]}"
+        self._type = {"string": "text", "int": "bigint"}[card.entity_type]
+        self._waiting: list[tuple[Sequence[Wanted], asyncio.Future[list[tuple[Any, ...]]]]] = []
+        self._lanes: set[asyncio.Task[None]] = set()
 
-    def lookup(self, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
-        """Entity, day and features of each (entity, day or None for its newest), in order, in one query.
+    async def lookup(self, wanted: Sequence[Wanted]) -> list[Found]:
+        """The features of each (entity, day or None for its newest), in order.
 
         The newest day is the newest whose required features are known.
 
@@ -45,32 +50,57 @@ class FeatureStore:
             NotFoundError: the table has no such entity, has not that day of it, or not its required features.
             DatabaseError: the warehouse cannot be reached or refuses the query.
         """
-        entities, days = [entity for entity, _ in wanted], [day for _, day in wanted]
-        found = self._query(self._newest, (entities, days))
-        for index, values in enumerate(found):
+        future: asyncio.Future[list[tuple[Any, ...]]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wanted, future))
+        if len(self._lanes) < LANES:
+            lane = asyncio.create_task(self._drain())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        found = await future
+        for values, asked in zip(found, wanted, strict=True):
             if values[0] is None:
-                raise self._absent(*wanted[index])
-        rows = [dict(zip(self._columns, values, strict=True)) for values in found]
-        for row in rows:
-            self._refuse_incomplete(row)
-        return rows
+                raise await self._absent(*asked)
+        return [self._complete(values) for values in found]
 
-    def _refuse_incomplete(self, row: dict[str, Any]) -> None:
-        card = self._card
+    async def _drain(self) -> None:
+        while self._waiting:
+            count, taken = 0, 0
+            for wanted, _ in self._waiting:
+                if taken and count + len(wanted) > LOOKED_UP_AT_ONCE:
+                    break
+                count, taken = count + len(wanted), taken + 1
+            batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+            asked = [one for wanted, _ in batch for one in wanted]
+            try:
+                rows = await self._query(asked)
+            except HeadwaterError as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            at = 0
+            for wanted, future in batch:
+                if not future.done():
+                    future.set_result(rows[at : at + len(wanted)])
+                at += len(wanted)
+
+    async def _query(self, asked: Sequence[Wanted]) -> list[tuple[Any, ...]]:
+        lists = ([entity for entity, _ in asked], [day for _, day in asked])
+        return await self._pool.query(self._name, (f"{self._type}[]", "date[]"), self._newest, lists)
+
+    def _complete(self, values: tuple[Any, ...]) -> Found:
+        entity, day, *features = values
+        row = dict(zip(self._names, features, strict=True))
         if missing := [name for name in self._required if row[name] is None]:
             raise NotFoundError(
-                f"There is no prediction for {card.entity} {row[card.entity]!r} on {row[card.day]}: "
+                f"There is no prediction for {self._card.entity} {entity!r} on {day}: "
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not known for that day."
             )
+        return Found(entity, day, row)
 
-    def close(self) -> None:
-        """Closes the idle connections."""
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
-
-    def _absent(self, entity: Any, day: date | None) -> NotFoundError:
+    async def _absent(self, entity: Any, day: date | None) -> NotFoundError:
         card = self._card
-        ((first, last),) = self._query(self._span, (entity,))
+        ((first, last),) = await self._pool.query(f"{self._name}_span", (self._type,), self._span, (entity,))
         if first is None:
             return NotFoundError(f"There is no {card.entity} {entity!r} in {card.feature_table}.")
         if day is None:
@@ -80,57 +110,18 @@ class FeatureStore:
             f"it has {first} to {last}."
         )
 
-    def _query(self, statement: sql.Composed, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        while True:
-            connection, is_fresh = self._take()
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(statement, parameters)
-                    rows: list[tuple[Any, ...]] = cursor.fetchall()
-            except psycopg2.Error as error:
-                connection.close()
-                # An idle connection may have outlived a restart of Postgres, so the next one is tried.
-                if is_fresh or not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                    raise DatabaseError(f"The warehouse refused the look-up of features: {_brief(error)}") from error
-            else:
-                self._idle.put(connection)
-                return rows
 
-    def _take(self) -> tuple[Any, bool]:
-        try:
-            return self._idle.get_nowait(), False
-        except Empty:
-            pass
-        try:
-            connection = psycopg2.connect(self._database_url(), **_CONNECT)
-        except psycopg2.Error as error:
-            raise DatabaseError(f"The warehouse cannot be reached: {_brief(error)}") from error
-        connection.set_session(readonly=True, autocommit=True)
-        return connection, True
-
-
-def _brief(error: psycopg2.Error) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") + "."
-
-
-def _statements(card: ServingCard, columns: list[str], required: list[str]) -> tuple[sql.Composed, sql.Composed]:
-    names = {
-        "columns": sql.SQL(", ").join(sql.Identifier("features", column) for column in columns),
-        "table": sql.Identifier(*card.feature_table.split(".")),
-        "entity": sql.Identifier(card.entity),
-        "day": sql.Identifier(card.day),
-        "complete": sql.SQL(" AND ").join(sql.SQL("kept.{} IS NOT NULL").format(sql.Identifier(n)) for n in required)
-        if required
-        else sql.SQL("true"),
-        "type": sql.SQL({"string": "text", "int": "bigint"}[card.entity_type]),
-    }
-    # The range of days is what lets one index of (entity, day) answer both for a day and for the newest.
-    newest = sql.SQL(
-        "SELECT {columns} FROM unnest(%s::{type}[], %s::date[]) WITH ORDINALITY AS wanted(entity, day, position) "
-        "LEFT JOIN LATERAL (SELECT * FROM {table} AS kept WHERE kept.{entity} = wanted.entity AND kept.{day} "
-        "BETWEEN coalesce(wanted.day, '-infinity') AND coalesce(wanted.day, 'infinity') "
-        "AND (wanted.day IS NOT NULL OR ({complete})) "
-        "ORDER BY kept.{day} DESC LIMIT 1) AS features ON true ORDER BY wanted.position"
-    ).format(**names)
-    span = sql.SQL("SELECT min({day}), max({day}) FROM {table} WHERE {entity} = %s").format(**names)
-    return newest, span
+def _statements(card: ServingCard, required: list[str]) -> tuple[str, str]:
+    """Names of cards are of lower-case letters, digits and underscores, so that they need only be quoted."""
+    columns = ", ".join(f'features."{name}"' for name in (card.entity, card.day, *card.feature_names))
+    complete = " AND ".join(f'kept."{name}" IS NOT NULL' for name in required) or "true"
+    table = ".".join(f'"{part}"' for part in card.feature_table.split("."))
+    # The range of days is what lets one index of (entity, day) answer both for a day and for the newest
+    newest = (
+        f"SELECT {columns} FROM unnest($1, $2) WITH ORDINALITY AS wanted(entity, day, position) "
+        f'LEFT JOIN LATERAL (SELECT * FROM {table} AS kept WHERE kept."{card.entity}" = wanted.entity '
+        f"AND kept.\"{card.day}\" BETWEEN coalesce(wanted.day, '-infinity') AND coalesce(wanted.day, 'infinity') "
+        f"AND (wanted.day IS NOT NULL OR ({complete})) "
+        f'ORDER BY kept."{card.day}" DESC LIMIT 1) AS features ON true ORDER BY wanted.position'
+    )
+    return newest, f'SELECT min("{card.day}"), max("{card.day}") FROM {table} WHERE "{card.entity}" = $1'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from models.serving.bento import bento_folder, bento_home, child_environment, last_lines
 from models.serving.card import BENTO_FOLDER, MODEL_FILE, ServingCard, file_sha256, read_card
 from models.serving.smoke import smoke_test
+from models.serving.sources import needed
 from pipelines.errors import ModelError
 from pipelines.settings import PROJECT, Settings, get_settings
 from pipelines.spec import UseCase
@@ -20,27 +22,24 @@ from pipelines.spec import UseCase
 __all__ = ["build_bento", "smoke_test"]
 
 REQUIREMENTS = "requirements/serving.txt"
-SERVICE_MODULES = (
-    "__init__.py",
-    "serving/__init__.py",
-    "serving/app.py",
-    "serving/card.py",
-    "serving/lookup.py",
-    "serving/schema.py",
-    "serving/service.py",
-)
-"""What the service imports of `models`; a missing one fails the build, which imports the service."""
 
 logger = logging.getLogger(__name__)
 
 
-def build_bento(use_case: UseCase, model_file: Path, card: ServingCard, *, settings: Settings | None = None) -> str:
+def build_bento(
+    use_case: UseCase,
+    model_file: Path,
+    card: ServingCard,
+    *,
+    beside: Path | None = None,
+    settings: Settings | None = None,
+) -> str:
     """Builds the Bento of a model version and gives its tag, such as `headwater-flood:v3`.
 
-    Building the same version of the same model again changes nothing.
+    Building the same version of the same model again changes nothing. `beside` is the folder of the card's `files`.
 
     Raises:
-        ModelError: the file is not the card's model, the version was built from another model, or BentoML
+        ModelError: a file is not the one that the card names, the version was built from another model, or BentoML
             refuses (its last lines are in the message).
     """
     settings = settings or get_settings()
@@ -55,6 +54,8 @@ def build_bento(use_case: UseCase, model_file: Path, card: ServingCard, *, setti
     with tempfile.TemporaryDirectory(prefix="headwater-bento-") as name:
         folder = Path(name)
         _assemble(folder, use_case, model_file, card)
+        for file in card.files:
+            shutil.copy((beside or model_file.parent) / file, folder / BENTO_FOLDER / file)
         _build(folder, tag, settings)
     logger.info("Built %s.", tag)
     return tag
@@ -73,13 +74,9 @@ def _is_built(bento: Path, tag: str, card: ServingCard) -> bool:
 
 
 def _assemble(folder: Path, use_case: UseCase, model_file: Path, card: ServingCard) -> None:
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PROJECT / "pipelines", folder / "pipelines", ignore=ignore)
-    (folder / "models" / "serving").mkdir(parents=True)
-    for module in SERVICE_MODULES:
-        shutil.copy(PROJECT / "models" / module, folder / "models" / module)
-    (folder / REQUIREMENTS).parent.mkdir()
-    shutil.copy(PROJECT / REQUIREMENTS, folder / REQUIREMENTS)
+    for path in (*needed(use_case.slug, model_file), Path(REQUIREMENTS)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / path, folder / path)
     (folder / BENTO_FOLDER).mkdir()
     shutil.copy(model_file, folder / BENTO_FOLDER / MODEL_FILE)
     card.write(folder / BENTO_FOLDER)
@@ -107,7 +104,10 @@ def _build(folder: Path, tag: str, settings: Settings) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"build-{tag.replace(':', '-')}.log"
     command = [sys.executable, "-m", "bentoml", "build", "--version", tag.partition(":")[2], "--output", "tag"]
-    with log.open("wb") as output:
+    with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="headwater-tools-") as tools:
+        # BentoML wants uv, or installs it, also where it has nothing to lock; this one is there and does nothing
+        Path(tools, "uv").symlink_to(shutil.which("false") or sys.executable)
+        environment["PATH"] = f"{tools}{os.pathsep}{environment.get('PATH', os.defpath)}"
         done = subprocess.run(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=300, check=False
         )

@@ -1,47 +1,43 @@
-"""The prediction service's request and answer: pydantic models from a card, and what lies between JSON and frames."""
+"""The prediction service's requests: pydantic's validators from a card, and one sentence for what they refuse.
+
+Typed dictionaries and not models: they are validated straight from the bytes, and what comes out is what is worked on.
+"""
 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NotRequired
 
-import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from models.serving.card import Feature, ServingCard
+from models.serving.limits import MAX_ITEMS
 
-MAX_ITEMS = 1000
+LARGEST = 1e30
+"""Of a number that a request may carry: no measurement is larger, and products of it are still numbers."""
+LARGEST_WHOLE = 2**53
+"""Of a whole number among the features, which reach the model as floats."""
 
+# Postgres keeps no NUL in a text, so that one could be neither looked up nor logged
+_TEXT = Field(strict=True, max_length=1000, pattern=r"^[^\x00]*$")
 _STRICT: dict[str, Any] = {
-    "float": Annotated[float, Field(strict=True, allow_inf_nan=False)],
-    "int": Annotated[int, Field(strict=True)],
+    "float": Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST, le=LARGEST)],
+    "int": Annotated[int, Field(strict=True, ge=-LARGEST_WHOLE, le=LARGEST_WHOLE)],
     "bool": Annotated[bool, Field(strict=True)],
-    "string": Annotated[str, Field(strict=True, max_length=1000)],
+    "string": Annotated[str, _TEXT],
 }
-_CLOSED = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-def _only_text(value: object) -> object:
-    # Pydantic would read the number 1267401600 as a day; whoever sends one has mixed up two fields.
-    if value is not None and not isinstance(value, str | date):
-        raise ValueError("a day is a string such as 2010-03-01")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_only_text)]
-
-
-class _EntitiesOrRows(BaseModel):
-    model_config = _CLOSED
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if sum(value is not None for value in self.__dict__.values()) != 1:
-            raise ValueError("send either entities or rows, and exactly one of them")
-        return self
+_KEY: dict[str, Any] = {
+    "int": Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)],
+    "string": _STRICT["string"],
+}
+_DAY = Annotated[date, Field(strict=True)]
+_CLOSED = ConfigDict(extra="forbid")
+_TYPED_DICT: Any = TypedDict
+_A_DAY = "a day is a string such as 2010-03-01"
+_ONE_OF = "send either entities or rows, and exactly one of them"
 
 
 class Problem(BaseModel):
@@ -51,84 +47,96 @@ class Problem(BaseModel):
     field: str | None = None
 
 
-def request_model(card: ServingCard) -> type[BaseModel]:
-    """The body of `POST /predict`: 1 to 1000 `entities`, or as many `rows` of features."""
-    keys: dict[str, Any] = {
-        card.entity: (_STRICT[card.entity_type], Field(description="The entity; its features are looked up.")),
-        card.day: (Day | None, Field(None, description="Day of the features; by default the newest.")),
-    }
-    entity = create_model("Entity", __config__=_CLOSED, **keys)
-    row = create_model("FeatureRow", __config__=_CLOSED, **{item.name: _column(item) for item in card.features})
-    bounds: dict[str, Any] = {"default": None, "min_length": 1, "max_length": MAX_ITEMS}
-    fields: dict[str, Any] = {
-        "entities": (list[entity] | None, Field(**bounds, description="Entities of the feature table.")),  # type: ignore[valid-type]
-        "rows": (list[row] | None, Field(**bounds, description="Rows of features, as the model was fitted on.")),  # type: ignore[valid-type]
-    }
-    return create_model("PredictRequest", __base__=_EntitiesOrRows, **fields)
+def _closed(name: str, fields: dict[str, Any]) -> Any:
+    # Made from a card: names and types are known only when there is one
+    made = _TYPED_DICT(name, fields)
+    made.__pydantic_config__ = _CLOSED
+    return made
 
 
-def answer_model(card: ServingCard) -> type[BaseModel]:
-    """The answer of `POST /predict`; predictions of `rows` carry no entity and day."""
-    fields: dict[str, Any] = {card.entity: (_STRICT[card.entity_type] | None, None), card.day: (date | None, None)}
-    fields |= dict.fromkeys(card.outputs, (float | None, ...)) | dict.fromkeys(card.texts, (str | None, ...))
-    prediction = create_model("Prediction", __config__=_CLOSED, **fields)
-    predictions: Any = (list[prediction], Field(description="In the order of the request."))  # type: ignore[valid-type]
-    return create_model("PredictAnswer", __config__=_CLOSED, model_version=(int, ...), predictions=predictions)
+def _list_of(item: Any) -> Any:
+    return list[item]
 
 
 def _column(feature: Feature) -> Any:
     kind = _STRICT[feature.type]
-    return (kind | None, None) if feature.nullable else (kind, ...)
+    return NotRequired[kind | None] if feature.nullable else kind
 
 
-def feature_frame(card: ServingCard, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The model's input, one row per item, in the card's column order; None becomes NaN."""
-    return pd.DataFrame(
-        {item.name: _series(item, [row[item.name] for row in rows]) for item in card.features},
-        columns=card.feature_names,
+def request_type(card: ServingCard) -> Any:
+    """The body of a prediction request: 1 to 1000 `entities`, or as many `rows` of features."""
+    described = Field(description="The entity; its features are looked up.")
+    entity: Any = _closed(
+        "Entity",
+        {
+            card.entity: Annotated[_KEY[card.entity_type], described],
+            card.day: NotRequired[Annotated[_DAY | None, Field(description="By default, the newest.")]],
+        },
+    )
+    row: Any = _closed("FeatureRow", {item.name: _column(item) for item in card.features})
+    bounds = Field(min_length=1, max_length=MAX_ITEMS)
+    return _closed(
+        "PredictRequest",
+        {
+            "entities": NotRequired[Annotated[_list_of(entity), bounds]],
+            "rows": NotRequired[Annotated[_list_of(row), bounds]],
+        },
     )
 
 
-def _series(feature: Feature, values: list[Any]) -> pd.Series[Any]:
-    if feature.type == "string":
-        return pd.Series(values, dtype="str")
-    if feature.type == "float" or None in values:
-        # NaN lives in floats only; a Decimal from Postgres becomes one here, too.
-        return pd.Series(values, dtype="float64")
-    return pd.Series(values, dtype={"int": "int64", "bool": "bool"}[feature.type])
+class RequestParser:
+    """Reads the bodies of requests for the model of one card."""
+
+    def __init__(self, card: ServingCard) -> None:
+        self._card = card
+        self._blank = dict.fromkeys(card.feature_names)
+        self._validator = TypeAdapter(request_type(card)).validator
+
+    def __call__(self, body: bytes) -> tuple[list[tuple[Any, date | None]] | None, list[dict[str, Any]]]:
+        """The wanted (entity, day), or None and the rows of features, each with all columns in the card's order.
+
+        Raises:
+            RefusedError: the body is no such request.
+        """
+        try:
+            found = self._validator.validate_json(body)
+        except ValidationError as error:
+            first: list[Mapping[str, Any]] = error.errors(include_url=False, include_input=False, include_context=False)  # type: ignore[assignment]
+            raise RefusedError(request_problem(self._card, first)) from None
+        if len(found) != 1:
+            raise RefusedError(Problem(error=f"The body cannot be used: {_ONE_OF}."))
+        if "entities" in found:
+            entity, day = self._card.entity, self._card.day
+            return [(item[entity], item.get(day)) for item in found["entities"]], []
+        # What is complete is in the card's order already, which is that of the validator's fields
+        complete = len(self._blank)
+        return None, [row if len(row) == complete else {**self._blank, **row} for row in found["rows"]]
 
 
-def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of features for the request's `rows`: NaN becomes null, whole floats of int features become ints."""
-    casts = {"float": float, "int": int, "bool": bool, "string": str}
-    columns = {
-        item.name: [None if pd.isna(value) else casts[item.type](value) for value in frame[item.name]]
-        for item in card.features
-    }
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+class RefusedError(Exception):
+    """A request that cannot be answered, with what its client is told."""
 
-
-def json_outputs(card: ServingCard, outputs: pd.DataFrame) -> list[dict[str, float | str | None]]:
-    """The model's answer as JSON objects of plain floats and texts; NaN and infinity, which JSON lacks, become null."""
-    columns: list[list[float | str | None]] = [
-        [value if math.isfinite(value) else None for value in map(float, outputs[name])] for name in card.outputs
-    ]
-    columns += [[None if pd.isna(value) else str(value) for value in outputs[name]] for name in card.texts]
-    return [dict(zip(card.answer_names, values, strict=True)) for values in zip(*columns, strict=True)]
+    def __init__(self, problem: Problem, status: int = 422, retry_after_s: float | None = None) -> None:
+        super().__init__(problem.error)
+        self.problem = problem
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 def request_problem(card: ServingCard, errors: Sequence[Mapping[str, Any]]) -> Problem:
     """One sentence for the first thing that is wrong with a request."""
     first = errors[0]
-    path = [str(part) for part in first["loc"] if part != "body"]
-    field = ".".join(path)
+    path = [str(part) for part in first["loc"]]
+    field, said = ".".join(path), first["msg"]
     if first["type"] == "json_invalid" or not path:
-        return Problem(error=f"The body cannot be used: {first['msg'].removeprefix('Value error, ')}.")
+        return Problem(error=f"The body cannot be used: {said}.")
     if first["type"] == "missing":
         return Problem(error=f"{field} is missing.", field=field)
     if first["type"] == "extra_forbidden":
         return Problem(error=f"{field} is not a known field; {_hint(card, path)}", field=field)
-    return Problem(error=f"{field}: {first['msg'].removeprefix('Value error, ')}.", field=field)
+    if first["type"] == "date_type":
+        said = _A_DAY
+    return Problem(error=f"{field}: {said}.", field=field)
 
 
 def _hint(card: ServingCard, path: Sequence[str]) -> str:

@@ -11,18 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
+import pandas as pd
 
 from models.serving.bento import bento_folder, bento_home, child_environment, end, last_lines
 from models.serving.card import BENTO_FOLDER, ServingCard, read_card
-from models.serving.schema import MAX_ITEMS, json_outputs, json_rows
+from models.serving.limits import MAX_ITEMS
+from models.serving.recorded import same_text
 from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _STARTUP_FAILED = b"Application startup failed"
 
@@ -53,7 +52,7 @@ def smoke_test(
     with _server(tag, settings, log, boot_timeout_s) as url:
         predictions: list[dict[str, Any]] = []
         for start in range(0, len(rows), MAX_ITEMS):
-            predictions += _post(url, json_rows(card, rows.iloc[start : start + MAX_ITEMS]), log)
+            predictions += _post(card, url, json_rows(card, rows.iloc[start : start + MAX_ITEMS]), log)
     _compare(card, predictions, expected, tolerance)
     logger.info("%s answers %d rows as its model does.", tag, len(rows))
 
@@ -65,12 +64,21 @@ def _compare(card: ServingCard, predictions: list[dict[str, Any]], expected: pd.
         for index, (got, want) in enumerate(zip(predictions, map(float, expected[name]), strict=True)):
             if not _is_close(got[name], want, tolerance):
                 raise ModelError(f"The server's {name} differs in row {index}: {got[name]}, the model says {want}.")
-    for index, (got, texts) in enumerate(zip(predictions, json_outputs(card, expected), strict=True)):
-        for name in card.texts:
-            if got[name] != texts[name]:
-                raise ModelError(
-                    f"The server's {name} differs in row {index}: {got[name]}, the model says {texts[name]}."
-                )
+    for name in card.texts:
+        texts = [None if pd.isna(value) else str(value) for value in expected[name]]
+        for index, (got, text) in enumerate(zip(predictions, texts, strict=True)):
+            if not same_text(got[name], text):
+                raise ModelError(f"The server's {name} differs in row {index}: {got[name]}, the model says {text}.")
+
+
+def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of features for the request's `rows`: NaN becomes null, whole floats of int features become ints."""
+    casts = {"float": float, "int": int, "bool": bool, "string": str}
+    columns = {
+        item.name: [None if pd.isna(value) else casts[item.type](value) for value in frame[item.name]]
+        for item in card.features
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _is_close(got: float | None, want: float, tolerance: float) -> bool:
@@ -79,9 +87,9 @@ def _is_close(got: float | None, want: float, tolerance: float) -> bool:
     return math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def _post(url: str, rows: list[dict[str, Any]], log: Path) -> list[dict[str, Any]]:
+def _post(card: ServingCard, url: str, rows: list[dict[str, Any]], log: Path) -> list[dict[str, Any]]:
     try:
-        answer = httpx.post(f"{url}/predict", json={"rows": rows}, timeout=60)
+        answer = httpx.post(f"{url}/{card.use_case}/predict", json={"rows": rows}, timeout=60)
     except httpx.HTTPError as error:
         raise ModelError(f"The server gave no answer ({error}); the end of {log}:\n{last_lines(log)}") from error
     if answer.status_code != 200:

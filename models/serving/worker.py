@@ -1,7 +1,6 @@
 """Runs BentoML's worker process so that it leaves without breaking a request; started as a file, see `DrainingServer`.
 
-Nothing of this project may be imported here: the worker takes `models` and `pipelines` from its Bento, which
-comes first on the path only later.
+Nothing of this project may be imported here: BentoML imports the service, when its own settings are in place.
 """
 
 from __future__ import annotations

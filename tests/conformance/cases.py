@@ -13,7 +13,7 @@ from pipelines.settings import PROJECT
 from pipelines.spec import UseCase
 
 CASES = list(use_cases().values())
-DATASETS = [(case, dataset) for case in CASES for dataset in case.datasets]
+DATASETS = [(case, dataset) for case in CASES for dataset in case.stored]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.slug)
 each_dataset = pytest.mark.parametrize(
     ("case", "dataset"), DATASETS, ids=[f"{case.slug}.{dataset.name}" for case, dataset in DATASETS]

@@ -58,14 +58,14 @@ def test_every_column_says_what_it_means(case: UseCase, dataset: Dataset) -> Non
 @each_case
 def test_every_column_has_a_type_that_lake_and_warehouse_know(case: UseCase) -> None:
     assert set(FACES) == set(get_args(ColumnType))
-    for dataset in case.datasets:
+    for dataset in case.stored:
         assert {column.type for column in dataset.columns} <= FACES.keys()
         assert list(stored_schema(dataset)) == [column.name for column in dataset.columns] + [REVISED_AT]
 
 
 @each_case
 def test_a_coercion_is_allowed_only_where_there_is_something_to_coerce(case: UseCase) -> None:
-    for dataset in case.datasets:
+    for dataset in case.stored:
         for column in dataset.columns:
             assert "text" not in column.coercions or column.type != "string", column.name
             assert "integral" not in column.coercions or column.type == "int", column.name
@@ -73,7 +73,7 @@ def test_a_coercion_is_allowed_only_where_there_is_something_to_coerce(case: Use
 
 @each_case
 def test_every_measurement_says_its_unit_in_its_name_and_stays_in_a_range(case: UseCase) -> None:
-    for dataset in case.datasets:
+    for dataset in case.stored:
         for column in dataset.columns:
             if column.type == "float":
                 assert column.unit, f"{dataset.name}.{column.name} has no unit"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from headwater.stack import backfills
 from pipelines import errors
 from pipelines.lineage_sets import FLOWS
-from pipelines.pools import DEFAULT, WAREHOUSE, pools
+from pipelines.pools import DEFAULT, NOWCAST, WAREHOUSE, pools
 from pipelines.registry import use_cases
 from pipelines.schedule import day_of_run, periods, whole
 from pipelines.settings import PROJECT
@@ -25,7 +26,7 @@ from pipelines.spec import Dataset
 from pipelines.window import Window, parse_day
 
 DAGS = PROJECT / "dags"
-SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"approval", "dag_defaults"}
+SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"approval", "dag_defaults", "notices", "starting"}
 WHOLE_PLATFORM = {"platform"}
 """Files that make one DAG for all use cases, not one for each."""
 HEAVY = {"pandas", "numpy", "polars", "sklearn", "mlflow", "bentoml", "evidently", "dbt", "deltalake", "pyarrow",
@@ -74,12 +75,14 @@ def defaults(airflow: None) -> Any:
 
 
 def _expected() -> set[str]:
-    return {case.dag_id(shape) for case in use_cases().values() for shape in SHAPES - WHOLE_PLATFORM}
+    every = SHAPES - WHOLE_PLATFORM - {"nowcast"}
+    declared = {case.dag_id("nowcast") for case in use_cases().values() if case.nowcast}
+    return declared | {case.dag_id(shape) for case in use_cases().values() for shape in every}
 
 
 def test_the_folder_holds_the_shapes_that_the_use_cases_need() -> None:
     assert DAGS.is_absolute()
-    assert {"ingest", "train", "score", "rollback", "recompute", "audit"} <= SHAPES
+    assert {"ingest", "train", "score", "rollback", "recompute", "audit", "nowcast", "skew", "canary"} <= SHAPES
 
 
 def test_every_use_case_has_a_dag_of_every_shape_and_nothing_else_is_found(bag: Any) -> None:
@@ -99,17 +102,65 @@ def test_every_dag_has_an_owner_tags_no_catch_up_and_a_page_for_who_is_on_call(b
         assert "**When it fails**" in dag.doc_md, dag_id
 
 
-def test_a_training_ends_its_run_in_mlflow_whichever_way_it_ends_and_mails_as_the_others_do(
-    bag: Any, defaults: Any
-) -> None:
+def test_a_training_ends_its_run_in_mlflow_whichever_way_it_ends_and_tells_as_the_others_do(bag: Any) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id("train")]
-        assert dag.on_success_callback.__name__ == "end_finished"
-        failed = dag.on_failure_callback
-        assert [callback.__name__ for callback in failed] == ["end_failed", defaults.mail_failure.__name__]
+        for callbacks, names in (
+            (dag.on_success_callback, ["end_finished", "tell_recovery"]),
+            (dag.on_failure_callback, ["end_failed", "tell_failure"]),
+        ):
+            assert [callback.__name__ for callback in callbacks] == names
 
 
-@pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback"])
+def test_every_dag_tells_when_its_runs_fail_and_when_they_succeed_again(bag: Any) -> None:
+    for dag_id, dag in bag.dags.items():
+        for callbacks, name in ((dag.on_failure_callback, "tell_failure"), (dag.on_success_callback, "tell_recovery")):
+            found = callbacks if isinstance(callbacks, list) else [callbacks]
+            assert name in [callback.__name__ for callback in found], dag_id
+
+
+def test_the_daily_run_has_a_deadline_that_calls_what_is_there(bag: Any) -> None:
+    from airflow.sdk import SyncCallback
+
+    for case in use_cases().values():
+        (alert,) = bag.dags[case.dag_id("ingest")].deadline
+        assert alert.interval == timedelta(minutes=case.quality.deadline_minutes)
+        assert type(alert.reference).__name__ == "Due"
+        assert isinstance(alert.callback, SyncCallback)
+        assert alert.callback.kwargs["dag_id"] == case.dag_id("ingest")
+
+
+def test_a_missed_deadline_is_announced_by_what_airflow_calls(
+    bag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import structlog
+    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+
+    from pipelines.settings import Settings
+
+    monkeypatch.setattr("pipelines.settings.get_settings", lambda: Settings(home=tmp_path))
+    (alert,) = bag.dags["flood__ingest"].deadline
+    run = {"dag_run_id": "scheduled__2026-03-01"}
+    arguments = alert.callback.kwargs | {"context": {"dag_run": run, "deadline": {}}}
+    log = structlog.get_logger("a callback")
+    assert execute_callback(alert.callback.path, arguments, "ingest.py", None, log) == (True, None)
+    assert [path.read_text() for path in (tmp_path / "alerts").iterdir()] == ["flood__ingest is late"]
+
+
+def test_the_platform_is_looked_at_every_five_minutes_by_one_dag_for_all(bag: Any) -> None:
+    dag = bag.dags["platform__health"]
+    assert dag.timetable.expression == "*/5 * * * *"
+    assert dag.dagrun_timeout <= timedelta(minutes=5)
+    assert [task.task_id for task in dag.tasks] == ["health"]
+    assert "*health*" in dag.doc_md
+
+
+def test_the_canary_looks_an_hour_before_the_daily_run(bag: Any) -> None:
+    assert bag.dags["flood__canary"].timetable.expression == "0 8 * * *"
+    assert bag.dags["equities__canary"].timetable.expression == "30 17 * * *"
+
+
+@pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback", "skew", "canary"])
 def test_the_page_of_a_dag_names_each_of_its_tasks(bag: Any, shape: str) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id(shape)]
@@ -140,6 +191,28 @@ def test_every_task_backs_off_a_few_times_with_the_policy_and_ends_at_some_time(
             assert task.execution_timeout, task
 
 
+def test_the_forecasts_between_the_daily_runs_are_over_before_the_next_and_keep_no_daily_task_waiting(bag: Any) -> None:
+    declared = [case for case in use_cases().values() if case.nowcast]
+    assert declared
+    for case in declared:
+        dag, minutes = bag.dags[case.dag_id("nowcast")], case.nowcast.minutes  # type: ignore[union-attr]
+        assert dag.max_active_runs == 1
+        assert dag.dagrun_timeout < timedelta(minutes=minutes)
+        daily = bag.dags[case.dag_id("ingest")]
+        assert {task.pool for task in dag.tasks} == {NOWCAST.name}
+        assert NOWCAST.name not in {task.pool for task in daily.tasks}
+        assert max(task.priority_weight for task in dag.tasks) < min(task.priority_weight for task in daily.tasks)
+        names = ["fetch", "check", "load", "aggregate", "score"]
+        assert [task.task_id for task in dag.topological_sort()] == names
+        for before, after in pairwise(names):
+            assert before in dag.get_task(after).upstream_task_ids
+        assert all(f"*{name}*" in dag.doc_md or f"**{name}**" in dag.doc_md for name in names)
+        # What was missed while nobody ran it is one run's work, not one for each quarter of an hour
+        first = _run_after(_as_the_scheduler_reads_it(dag), "2026-03-04T08:59:00Z")
+        second = _run_after(_as_the_scheduler_reads_it(dag), "2026-03-04T09:01:00Z")
+        assert (first[0], second[0]) == ("2026-03-04 09:00", "2026-03-04 09:15")
+
+
 def test_every_task_says_what_it_does(bag: Any) -> None:
     for dag in bag.dags.values():
         assert [task.task_id for task in dag.tasks if not getattr(task, "python_callable", task).__doc__] == []
@@ -168,7 +241,7 @@ def test_large_files_are_checked_and_loaded_by_mapped_tasks_that_are_joined(bag:
 def test_each_data_set_is_fetched_checked_and_loaded_before_the_transform(bag: Any) -> None:
     for case in use_cases().values():
         dag = bag.dags[case.dag_id("ingest")]
-        assert set(dag.task_ids) == {"transform"} | {
+        assert set(dag.task_ids) == {"quality", "transform", "profile"} | {
             f"{dataset.name}.{step}" for dataset in case.datasets for step in _steps_of(dataset)
         }
         for dataset in case.datasets:
@@ -179,7 +252,10 @@ def test_each_data_set_is_fetched_checked_and_loaded_before_the_transform(bag: A
             if dataset.shard_rows is None:
                 assert dag.get_task(f"{dataset.name}.check").upstream_task_ids == {f"{dataset.name}.fetch"}
                 assert dag.get_task(f"{dataset.name}.load").upstream_task_ids == {f"{dataset.name}.check"}
-        assert dag.get_task("transform").upstream_task_ids == {f"{dataset.name}.load" for dataset in case.datasets}
+        # A gate may hold the day back before anything is published
+        assert dag.get_task("quality").upstream_task_ids == {f"{dataset.name}.load" for dataset in case.datasets}
+        assert dag.get_task("transform").upstream_task_ids == {"quality"}
+        assert dag.get_task("profile").upstream_task_ids == {"transform"}
 
 
 def test_each_fetch_takes_a_slot_of_its_upstream_and_what_works_in_postgres_one_of_the_warehouse(bag: Any) -> None:
@@ -367,13 +443,24 @@ def test_openlineage_is_told_what_each_task_moves_and_of_none_that_there_is_not(
     """A task that is new here is to be added to `lineage_sets.FLOWS`, or to those that move no data."""
     there = {(dag_id.partition("__")[2], task.task_id.rpartition(".")[2])
              for dag_id in _expected() for task in bag.dags[dag_id].tasks}  # fmt: skip
-    no_data = {("ingest", "plan_check"), ("ingest", "plan_load"), ("train", "candidates"), ("train", "approve")}
+    no_data = {("ingest", "plan_check"), ("ingest", "plan_load"), ("ingest", "quality"), ("ingest", "profile"),
+               ("canary", "look"), ("train", "candidates"), ("train", "approve"), ("score", "needs_review"),
+               ("score", "start_review"), ("review", "ask"), ("review", "record"), ("review", "acknowledge"),
+               ("review", "retrain"), ("review", "roll_back")}  # fmt: skip
     assert there == set(FLOWS) | no_data
 
 
 @pytest.mark.parametrize(
     "error",
-    [errors.ContractError, errors.EvidenceError, errors.NotFoundError, errors.RecomputeError, errors.SettingsError],
+    [
+        errors.ContractError,
+        errors.EvidenceError,
+        errors.NotFoundError,
+        errors.QualityError,
+        errors.RecomputeError,
+        errors.SettingsError,
+        errors.SkewError,
+    ],
 )
 def test_what_would_fail_again_in_the_same_way_is_not_tried_again(error: type[Exception], defaults: Any) -> None:
     from airflow.sdk import RetryAction

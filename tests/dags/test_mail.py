@@ -1,4 +1,4 @@
-"""The mail when a run has failed: sent by a real run, to a mail server on loopback."""
+"""What is told of runs that fail and recover: by real runs, to a mail server and a webhook on loopback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -52,8 +53,8 @@ def environment(airflow_environment: dict[str, str], tmp_path_factory: pytest.Te
     return environment
 
 
-def _run(environment: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-c", RUN, str(PROJECT / "dags"), AUDIT]
+def _run(environment: dict[str, str], dag_id: str = AUDIT) -> dict[str, Any]:
+    command = [sys.executable, "-c", RUN, str(PROJECT / "dags"), dag_id]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log
@@ -80,16 +81,45 @@ def test_a_failed_run_sends_one_mail_however_often_its_tasks_were_tried(
     assert f"http://airflow.example/dags/{AUDIT}/runs/" in body.get_content()
 
 
-def test_without_a_mail_server_a_run_ends_as_it_would(environment: dict[str, str]) -> None:
-    ended = _run(environment | {"HEADWATER_ALERT_EMAILS": "on-call@example.org"})
+def test_a_dag_that_fails_again_and_again_and_then_recovers_is_two_messages_to_each_channel(
+    environment: dict[str, str], mail_sink: Any, webhook_sink: Any, postgres_url: str, tmp_path: Path
+) -> None:
+    hook = urlsplit(webhook_sink.address)
+    connection = {"conn_type": "http", "schema": "http", "host": hook.hostname, "port": hook.port,
+                  "password": hook.path.strip("/"), "extra": {"token": "a token"}}  # fmt: skip
+    told = environment | mail_sink.settings | {
+        "HEADWATER_HOME": str(tmp_path),
+        "HEADWATER_ALERT_CONNECTIONS": "team_hook, of_nobody",
+        "AIRFLOW_CONN_TEAM_HOOK": json.dumps(connection),
+        # Nobody answers: findings of the check, which must not fail it
+        "HEADWATER_MLFLOW_URL": "http://127.0.0.1:9",
+    }  # fmt: skip
+    mail_sink.mails.clear()
+    for _ in range(2):
+        assert _run(told, "platform__health")["state"] == "failed"
+    up = told | {"HEADWATER_DATABASE_URL": postgres_url}
+    assert _run(up, "platform__health")["state"] == "success"
+    recovery = "Headwater: over: platform__health has failed"
+    subjects = [str(mail["subject"]) for mail in mail_sink.mails]
+    assert subjects[0] == "Headwater: platform__health has failed"
+    assert subjects.count(recovery) == 1
+    # The one run that could look has found what is wrong beside it, and told that once, too
+    assert "Headwater: MLflow does not answer" in subjects
+    assert len(subjects) == len(set(subjects))
+    assert sorted(body["subject"] for _, _, body in webhook_sink.seen) == sorted(subjects)
+    assert {authorization for _, authorization, _ in webhook_sink.seen} == {"Bearer a token"}
+    again = _run(up, "platform__health")
+    assert (again["state"], len(mail_sink.mails)) == ("success", len(subjects))
+    assert "secret" not in again["log"]
+
+
+def test_without_a_mail_server_a_run_ends_as_it_would(environment: dict[str, str], tmp_path: Path) -> None:
+    ended = _run(environment | {"HEADWATER_HOME": str(tmp_path), "HEADWATER_ALERT_EMAILS": "on-call@example.org"})
     assert ended["state"] == "failed"
     assert "smtp_default" in ended["log"]
 
 
-def test_with_nobody_to_tell_nothing_is_asked_for(
-    airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import dag_defaults
+def test_with_nobody_to_tell_there_is_the_log_alone(airflow: None, tmp_path: Path) -> None:
+    import notices
 
-    monkeypatch.setattr("pipelines.settings.get_settings", lambda: Settings(home=tmp_path))
-    dag_defaults.mail_failure({})
+    assert set(notices.channels(Settings(home=tmp_path))) == {"log"}

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from db.helpers import Upstreams, make_settings, served
+from db.helpers import FLOOD, Upstreams, make_settings, served
 
+from pipelines import steps
 from pipelines.settings import Settings
+from pipelines.window import Window
 from sandbox.app import create_app
 from sandbox.limits import RateLimiter
 
@@ -20,14 +22,16 @@ from sandbox.limits import RateLimiter
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[Upstreams]:
     found = Upstreams("")
-    with served(create_app(clock=lambda: found.today, limiter=RateLimiter(10**6, 10**6))) as found.url:
+    with served(
+        create_app(clock=lambda: found.today, now=found.moment, limiter=RateLimiter(10**6, 10**6))
+    ) as found.url:
         yield found
         found.client.close()
 
 
 @contextmanager
 def _behaving(sandbox: Upstreams) -> Iterator[Upstreams]:
-    sandbox.today = date(2024, 7, 1)
+    sandbox.today, sandbox.now = date(2024, 7, 1), None
     sandbox.behave()
     yield sandbox
     sandbox.behave()
@@ -45,6 +49,21 @@ def module_upstreams(_sandbox: Upstreams) -> Iterator[Upstreams]:
     """The same for what a whole module shares."""
     with _behaving(_sandbox) as sandbox:
         yield sandbox
+
+
+@pytest.fixture(scope="module")
+def load_flood(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], module_upstreams: Upstreams
+) -> Callable[..., Settings]:
+    """Brings windows of flood into a warehouse of its own, a run each; no features."""
+
+    def load(*windows: Window) -> Settings:
+        found = make_settings(tmp_path_factory.mktemp("flood"), new_database(), module_upstreams.url)
+        for window in windows:
+            steps.run(FLOOD, window, ("fetch", "check", "load"), found)
+        return found
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,15 @@ def served(app: Starlette) -> Iterator[str]:
 
 @dataclass
 class Upstreams:
-    """The sandbox: `today` is the day it believes in, `fault` orders a misbehaviour."""
+    """The sandbox: `today` is the day it believes in, `now` the moment; `fault` orders a misbehaviour."""
 
     url: str
     today: date = date(2024, 7, 1)
+    now: datetime | None = None
     client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False))
+
+    def moment(self) -> datetime:
+        return self.now or datetime.combine(self.today, time_of_day(12), UTC)
 
     def fault(self, path: str, kind: str, times: int | None = None, **options: Any) -> None:
         self.client.post(f"{self.url}/_faults", json={"path": path, "kind": kind, "times": times, **options})

@@ -90,6 +90,23 @@ def test_a_month_in_which_nothing_is_odd_is_sound(settings: Settings) -> None:
     }  # fmt: skip
 
 
+def test_scores_of_the_month_s_days_are_shown_and_those_below_their_gate_are_worth_a_look(settings: Settings) -> None:
+    database.query(
+        settings.require_database(),
+        """insert into ops.quality (use_case, dataset, day, dimension, score, threshold, passed)
+           select 'flood', 'discharge', '2025-10-01'::date + n, 'completeness', 1 - (n = 4)::int * 0.25, 0.995, n <> 4
+           from generate_series(0, 30) as n""",
+    )
+    found = audit.run(ONE, "2025-10", settings, NOW)
+    (one,) = found["quality"]
+    assert (one["days"], one["least"], one["below"]) == (31, 0.75, ["2025-10-05"])
+    reason = "discharge: completeness below its gate of 99.5% on 1 day (2025-10-05)"
+    assert found["reasons"] == [{"level": "look", "said": reason}]
+    page = Path(found["page"]).read_text()
+    assert "daily scores between 0.75 and 1" in page
+    assert "75 %" in page
+
+
 def test_the_figures_of_a_column_are_those_of_its_rows(settings: Settings) -> None:
     found = audit.run(ONE, "2025-10", settings, NOW)
     (column,) = [one for one in found["features"]["columns"] if one["name"] == "discharge_m3s"]

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import PAGE
 from benchmarks.child import spent
-from benchmarks.page import BEGIN, END, figures, write
+from benchmarks.page import DATA_PART, PAGE, SERVING_PART, figures, keep, marks, write
 from benchmarks.race import Contender, race
 from benchmarks.tables import Table, Target, number
 
@@ -22,15 +21,16 @@ HOLD = 150 * 1024 * 1024
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_benchmark_runs_on_a_few_rows_and_keeps_its_figures(tmp_path: Path) -> None:
     kept = tmp_path / "bench.json"
     command = [sys.executable, "-m", "benchmarks", "--rows", "2000", "--json", str(kept)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    tables = {table["name"]: table for table in json.loads(kept.read_text())["tables"]}
+    tables = {table["name"]: table for table in json.loads(kept.read_text())[DATA_PART]["tables"]}
     names = {name.split()[0] for name in tables}
-    assert names == {"check", "load", "read", "files", "day", "memory", "market", "months"}
-    assert len(tables) == 12
+    assert names == {"check", "load", "read", "files", "day", "memory", "market", "months", "drift", "pages"}
+    assert len(tables) == 16
     for table in tables.values():
         assert table["title"] in done.stdout
         for line in table["lines"]:
@@ -92,11 +92,27 @@ def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_the_page_shows_the_figures_that_are_kept(tmp_path: Path) -> None:
-    kept = PAGE.with_suffix(".json")
-    shown = PAGE.read_text().split(BEGIN)[1].split(END)[0].strip()
-    assert shown == figures(json.loads(kept.read_text()))
+def test_the_page_has_a_place_for_each_part() -> None:
+    assert all(mark in PAGE.read_text() for part in (DATA_PART, SERVING_PART) for mark in marks(part))
+
+
+@pytest.mark.parametrize("part", json.loads(PAGE.with_suffix(".json").read_text()))
+def test_the_page_shows_the_figures_that_are_kept(tmp_path: Path, part: str) -> None:
+    kept, (begin, end) = PAGE.with_suffix(".json"), marks(part)
+    shown = PAGE.read_text().split(begin)[1].split(end)[0].strip()
+    assert shown == figures(json.loads(kept.read_text())[part])
     page = tmp_path / "page.md"
-    page.write_text(f"Before\n{BEGIN}\nold\n{END}\nAfter\n")
+    others = "".join("\n".join(marks(one)) for one in (DATA_PART, SERVING_PART) if one != part)
+    page.write_text(f"Before\n{begin}\nold\n{end}\nAfter\n{others}")
     write(page, kept)
-    assert page.read_text() == f"Before\n{BEGIN}\n\n{shown}\n\n{END}\nAfter\n"
+    assert page.read_text().startswith(f"Before\n{begin}\n\n{shown}\n\n{end}\nAfter\n")
+
+
+def test_the_figures_of_one_part_leave_those_of_the_other_alone(tmp_path: Path) -> None:
+    kept, table = tmp_path / "bench.json", Table("a", "A", [{"who": "us", "rows/s": 1.0}])
+    keep(kept, {"at": "then"}, [table], DATA_PART)
+    keep(kept, {"at": "now"}, [table], SERVING_PART)
+    assert {part: found["machine"]["at"] for part, found in json.loads(kept.read_text()).items()} == {
+        DATA_PART: "then",
+        SERVING_PART: "now",
+    }

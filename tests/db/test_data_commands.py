@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from headwater import cli
 from headwater.commands import history, repair
+from models.serving.told import tell
 from pipelines import quarantine, steps
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -47,6 +48,8 @@ def settings(
     module_upstreams.fault("/usgs", "status", times=2, status=503, retry_after=0)
     with pytest.raises(Exception, match="503"):
         steps.fetch(FLOOD, DISCHARGE, SECOND, settings)
+    # As a service that has loaded a model does; such a row knows no memory
+    tell(settings.require_database(), FLOOD.slug, "loaded", 0.2, {"bento": "headwater-flood:v1"})
     return settings
 
 

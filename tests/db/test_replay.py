@@ -35,7 +35,7 @@ READINGS = Dataset(
         Column(name="level", type="int", unit="cm", nullable=True, minimum=0, maximum=100, doc="Water level."),
     ),
 )
-GAUGES = replace(FLOOD, datasets=(READINGS,))
+GAUGES = replace(FLOOD, nowcast=None, datasets=(READINGS,))
 
 
 def parse(dataset: Dataset, answers: Sequence[tuple[LandedObject, bytes]]) -> pl.DataFrame:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from headwater.stack.airflow_env import ADMIN
+from headwater.stack.config import admin_password
+
 PATIENCE_S = 60
 QUIET = (
     "--headless",
@@ -54,9 +57,27 @@ def browser(profile: Path) -> Iterator[Any]:
 
 
 def seen(driver: Any, xpath: str) -> Any:
-    """The first element there, once it is shown and can be clicked."""
+    """The first element there, once it is shown and can be clicked.
+
+    Raises:
+        AssertionError: it is not there in time; says what the page shows instead.
+    """
+    from selenium.common.exceptions import TimeoutException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.expected_conditions import element_to_be_clickable
     from selenium.webdriver.support.wait import WebDriverWait
 
-    return WebDriverWait(driver, PATIENCE_S).until(element_to_be_clickable((By.XPATH, xpath)))
+    try:
+        return WebDriverWait(driver, PATIENCE_S).until(element_to_be_clickable((By.XPATH, xpath)))
+    except TimeoutException as error:
+        shown = driver.find_element(By.TAG_NAME, "body").text
+        raise AssertionError(f"{xpath} is not on {driver.current_url}, which shows:\n{shown[:2000]}") from error
+
+
+def log_in(driver: Any, url: str, home: Path) -> None:
+    """Logs into the Airflow of a local stack as its one user."""
+    driver.get(url)
+    seen(driver, "//input[@name='username']").send_keys(ADMIN)
+    seen(driver, "//input[@name='password']").send_keys(admin_password(home))
+    seen(driver, "//button[@type='submit']").click()
+    seen(driver, "//nav | //*[@id='root']//a[contains(@href, '/dags')]")

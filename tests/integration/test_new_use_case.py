@@ -126,13 +126,13 @@ def test_it_conforms_and_is_as_the_house_has_it(tree: Tree) -> None:
 
 def test_airflow_has_its_dags(tree: Tree) -> None:
     script = (
-        "import runpy, sys; from airflow.sdk import DAG; sys.path.append('dags')\n"
-        "for name in ('ingest', 'train', 'score', 'recompute', 'audit'):\n"
+        "import runpy, sys; from airflow.sdk import DAG; sys.path += ['dags', 'plugins']\n"
+        "for name in ('ingest', 'train', 'score', 'recompute', 'audit', 'skew'):\n"
         "    found = runpy.run_path(f'dags/{name}.py').values()\n"
         "    print(*[dag.dag_id for dag in found if isinstance(dag, DAG)])"
     )
     found = set(tree.run(sys.executable, "-c", script).stdout.split())
-    shapes = ("ingest", "train", "score", "recompute", "audit")
+    shapes = ("ingest", "train", "score", "recompute", "audit", "skew")
     assert {f"{slug}__{shape}" for slug in (FILLED.name, LEFT_AS_IT_IS) for shape in shapes} <= found
 
 

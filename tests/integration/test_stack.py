@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,8 @@ import psutil
 import psycopg2
 import pytest
 from integration import rivers
-from integration.browser import browser, require_browser, seen
+from integration.browser import browser, log_in, require_browser, seen
+from integration.stacks import home_of
 from typer.testing import CliRunner
 
 from headwater.backfill import Filling
@@ -29,7 +30,6 @@ from headwater.cli import app
 from headwater.stack import backfills, control, pools, postgres
 from headwater.stack.airflow import Airflow
 from headwater.stack.airflow_env import ADMIN
-from headwater.stack.config import admin_password
 from headwater.stack.databases import create_databases
 from headwater.stack.files import free_port
 from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
@@ -80,15 +80,37 @@ from datetime import timedelta
 from airflow.sdk import DAG, task
 
 sys.path.append({str(PROJECT / "dags")!r})
-from dag_defaults import mail_failure
+from dag_defaults import tell_failure
 
-with DAG("broken", schedule=None, on_failure_callback=mail_failure):
+with DAG("broken", schedule=None, on_failure_callback=tell_failure):
 
     @task(retries=1, retry_delay=timedelta(0))
     def fails():
         raise RuntimeError("as it always does")
 
     fails()
+"""
+LATE_DAG = "late"
+LATE = """
+from datetime import timedelta
+from time import sleep
+from airflow.sdk import DAG, CronPartitionTimetable, DeadlineAlert, SyncCallback, task
+from headwater_deadlines import Due
+
+def deadline(**interval):
+    missed = SyncCallback("pipelines.deadlines.missed", kwargs={"dag_id": "late", "minutes": 0})
+    return DeadlineAlert(reference=Due(), interval=timedelta(**interval), callback=missed)
+
+timetable = CronPartitionTimetable("* * * * *", timezone="UTC", key_format="%Y-%m-%dT%H:%M")
+deadlines = [deadline(seconds=2), deadline(hours=2)]
+with DAG("late", schedule=timetable, catchup=False, max_active_runs=1, deadline=deadlines):
+
+    @task
+    def waits():
+        sleep(6)
+        raise RuntimeError("and then fails")
+
+    waits()
 """
 
 
@@ -108,7 +130,8 @@ def _doomed_dags(folder: Path) -> None:
         training = training.replace(text, other)
     assert '"retries": 4' in defaults
     (folder / "dag_defaults.py").write_text(defaults.replace('"retries": 4', '"retries": 0'))
-    (folder / "approval.py").write_text((PROJECT / "dags" / "approval.py").read_text())
+    for name in ("approval.py", "notices.py"):
+        (folder / name).write_text((PROJECT / "dags" / name).read_text())
     (folder / "doomed.py").write_text(training)
 
 
@@ -186,24 +209,9 @@ def test_as_root_closed_folders_above_data_and_binaries_move_them_and_destroy_re
     assert not cluster.relocated.exists()
 
 
-@contextmanager
-def _home(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for key in [key for key in os.environ if key.startswith(("HEADWATER_", "AIRFLOW", "MLFLOW"))]:
-        patch.delenv(key)
-    patch.setenv("HEADWATER_HOME", str(path))
-    get_settings.cache_clear()
-    try:
-        yield path
-    finally:
-        control.down()
-        Cluster(path).destroy()
-        shutil.rmtree(path)
-        get_settings.cache_clear()
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with _home(tmp_path / "home", monkeypatch) as home:
+    with home_of(tmp_path / "home", monkeypatch) as home:
         yield home
 
 
@@ -222,12 +230,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
     (folder / "dags" / "probe.py").write_text(PROBE)
     _doomed_dags(folder / "dags")
     (folder / "dags" / "broken.py").write_text(BROKEN)
+    (folder / "dags" / "late.py").write_text(LATE)
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
         {"name": "dags-folder", "classpath": local, "kwargs": {}},
         {"name": "probe", "classpath": local, "kwargs": {"path": str(folder / "dags")}},
     ]
-    with pytest.MonkeyPatch.context() as patch, _home(folder / "home", patch) as home:
+    with pytest.MonkeyPatch.context() as patch, home_of(folder / "home", patch) as home:
         patch.setenv("HEADWATER_REVIEWERS", ADMIN)
         patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
         for name, value in mail_sink.settings.items():
@@ -292,26 +301,20 @@ def test_the_stack_comes_up_well_once_and_tells_no_secret(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_each_use_case_is_served_at_an_address_of_its_own_on_this_machine_alone(stack: Stack) -> None:
-    served = {service.use_case: service for service in stack.status.services if service.use_case}
-    assert list(served) == list(use_cases())
-    for slug, service in served.items():
-        assert service.url == get_settings().serving_url(slug)
-        answer = httpx.get(f"{service.url}/readyz")
-        assert (answer.status_code, answer.json()["error"]) == (
-            503,
-            f"{slug} has no champion yet; run headwater train {slug}",
-        )
+def test_all_use_cases_are_served_at_one_address_on_this_machine_alone(stack: Stack) -> None:
+    (service,) = [service for service in stack.status.services if service.name == "serving"]
+    assert service.url == get_settings().serving_url
+    for slug in use_cases():
+        answer = httpx.get(f"{service.url}/{slug}/model")
+        said = f"{slug} has no champion yet; run headwater train {slug}."
+        assert (answer.status_code, answer.json()["error"]) == (503, said)
+    assert httpx.get(f"{service.url}/readyz").status_code == 200
     listening = [one for one in psutil.Process(service.pid).net_connections() if one.status == psutil.CONN_LISTEN]
-    assert sorted(f"http://{one.laddr.ip}:{one.laddr.port}" for one in listening) == sorted(
-        service.url for service in served.values()
-    )
+    assert [f"http://{one.laddr.ip}:{one.laddr.port}" for one in listening] == [service.url]
     shown = CliRunner().invoke(app, ["status"], env={"COLUMNS": "200"})
-    assert [slug for slug in served if f"serving {slug}" in shown.output] == list(served)
+    assert service.url in shown.output
     told = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
-    assert {one["use_case"]: one["url"] for one in told if one["name"] == "serving"} == {
-        slug: service.url for slug, service in served.items()
-    }
+    assert [one["url"] for one in told if one["name"] == "serving"] == [service.url]
 
 
 @pytest.mark.slow
@@ -362,14 +365,37 @@ def test_a_run_that_failed_after_its_retries_is_told_of_in_one_mail(stack: Stack
         airflow.unpause(BROKEN_DAG)
         run_id = airflow.trigger(BROKEN_DAG)
         deadline = time.monotonic() + 120
-        while not mail_sink.mails:
+        # The platform's own alerts come to the same people
+        while not (mails := [mail for mail in mail_sink.mails if BROKEN_DAG in mail["subject"]]):
             assert time.monotonic() < deadline, airflow.dag_run(BROKEN_DAG, run_id)
             time.sleep(0.2)
         (task,) = airflow.task_instances(BROKEN_DAG, run_id)
     assert (task["state"], task["try_number"]) == ("failed", 2)
-    (mail,) = mail_sink.mails
+    (mail,) = mails
     assert mail["subject"] == f"Headwater: {BROKEN_DAG} has failed"
     assert run_id in mail.get_body(("html",)).get_content()
+
+
+@pytest.mark.slow
+def test_a_late_run_is_told_of_while_it_runs_and_may_be_cleared_before_its_deadline(
+    stack: Stack, mail_sink: SimpleNamespace
+) -> None:
+    with Airflow() as airflow:
+        airflow.wait_for_dags({LATE_DAG})
+        airflow.unpause(LATE_DAG)
+        deadline = time.monotonic() + 180
+        while not (mails := [mail for mail in mail_sink.mails if f"{LATE_DAG} is late" in mail["subject"]]):
+            assert time.monotonic() < deadline, list(airflow.pages(f"/dags/{LATE_DAG}/dagRuns", "dag_runs"))
+            time.sleep(0.2)
+        airflow.call("PATCH", f"/dags/{LATE_DAG}", json={"is_paused": True})
+        told = mails[0].get_body(("html",)).get_content()
+        runs = [run["dag_run_id"] for run in airflow.pages(f"/dags/{LATE_DAG}/dagRuns", "dag_runs")]
+        # On a slow machine more than one has begun meanwhile
+        (run_id,) = [run_id for run_id in runs if run_id in told]
+        while airflow.dag_run(LATE_DAG, run_id)["state"] != "failed":
+            time.sleep(0.2)
+        cleared = airflow.call("POST", f"/dags/{LATE_DAG}/dagRuns/{run_id}/clear", json={"dry_run": False})
+    assert cleared["state"] == "queued"
 
 
 @pytest.mark.slow
@@ -386,11 +412,7 @@ def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of
         asked = airflow.call("GET", f"/dags/{train}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails")
         assert [user["id"] for user in asked["assigned_users"]] == [ADMIN]
         with browser(tmp_path / "profile") as page:
-            page.get(settings.airflow_url)
-            seen(page, "//input[@name='username']").send_keys(ADMIN)
-            seen(page, "//input[@name='password']").send_keys(admin_password(stack.home))
-            seen(page, "//button[@type='submit']").click()
-            seen(page, "//nav | //*[@id='root']//a[contains(@href, '/dags')]")
+            log_in(page, settings.airflow_url, stack.home)
             page.get(f"{settings.airflow_url}/dags/{train}/runs/{run_id}/tasks/approve/required_actions")
             # Above the question stands what it is decided on
             seen(page, "//td[normalize-space()='nse']")
@@ -399,7 +421,7 @@ def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of
             seen(page, "//button[normalize-space()='Approve']").click()
             _await_task(airflow, train, run_id, "promote", "success")
             client.wait_until_served(settings, flood, 1, 120)
-            page.get(f"{settings.serving_url(flood.slug)}/model")
+            page.get(f"{settings.serving_url}/{flood.slug}/model")
             assert '"version":1' in page.page_source.replace(" ", "")
     promoted = history.moves(flood, settings)[0]
     assert (promoted["alias"], promoted["to_version"], promoted["reason"]) == ("champion", 1, "rises in time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 from integration.rivers import AT_CUTOFF, CUTOFF, FIRST, LAST, SITES, USE_CASE, columns_of_features
+from pydantic import SecretStr
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 
@@ -71,10 +73,13 @@ def _predictions(settings: Settings) -> list[dict[str, Any]]:
 # Before the first training
 
 
-def test_without_a_champion_scoring_and_drift_say_what_to_do(settings: Settings) -> None:
+def test_without_a_champion_scoring_and_drift_say_what_to_do(
+    settings: Settings, new_warehouse: Callable[[], str]
+) -> None:
+    empty = settings.model_copy(update={"database_url": SecretStr(new_warehouse())})
     for step in (score.score, drift.report):
         with pytest.raises(NotFoundError, match=r"no champion.*headwater train flood"):
-            step(USE_CASE, Window(LAST, LAST), settings)
+            step(USE_CASE, Window(LAST, LAST), empty)
 
 
 def test_an_mlflow_that_cannot_be_reached_is_one_sentence_within_seconds(settings: Settings) -> None:

@@ -22,7 +22,6 @@ from headwater.commands import versions as commands
 from models import approval, compare, drift, history, packaging, promotion, rollback, score, selection, tracking
 from models import train as training_steps
 from models.serving.bento import bento_folder
-from models.serving.card import BENTO_FOLDER, read_card
 from models.serving.champion import current_champion
 from pipelines import database, registry
 from pipelines.errors import DatabaseError, ModelError, NotFoundError
@@ -100,19 +99,15 @@ def test_a_bento_that_answers_otherwise_than_its_model_goes_no_further(
     champion: int, selected: dict[str, Any], settings: Settings
 ) -> None:
     version = selected["version"]
-    broken = bento_folder(settings, f"{USE_CASE.bento}:v{version}")
-    shutil.copytree(bento_folder(settings, f"{USE_CASE.bento}:v{champion}"), broken)
     with packaging.model_file(settings, selected["model_uri"]) as path:
-        shutil.copy(path, broken / "src" / BENTO_FOLDER / "model.pkl")
-        sha256 = packaging.file_sha256(path)
-    card = read_card(broken / "src" / BENTO_FOLDER)
-    card.model_copy(update={"version": version, "model_sha256": sha256}).write(broken / "src" / BENTO_FOLDER)
-    about = (broken / "bento.yaml").read_text()
-    (broken / "bento.yaml").write_text(about.replace(f"\nversion: v{champion}\n", f"\nversion: v{version}\n"))
-    routes = broken / "src" / "models" / "serving" / "app.py"
-    said = "self._model.predict(feature_frame(card, rows))"
-    assert said in routes.read_text()
-    routes.write_text(routes.read_text().replace(said, f"{said} * 1.000001"))
+        tag = packaging._build(USE_CASE, selected["training"], selected, path, settings)
+    broken = bento_folder(settings, tag)
+    # Not the model, which would be found out when it is loaded, but what the service makes of its answer
+    batching = broken / "src" / "models" / "serving" / "batching.py"
+    said = "self._engine.predict(columns)"
+    assert said in batching.read_text()
+    raised = f"{{name: values * 1.001 for name, values in {said}.items()}}"
+    batching.write_text(batching.read_text().replace(said, raised))
     try:
         with pytest.raises(ModelError, match="The server's discharge_m3s differs in row 0"):
             packaging.package(USE_CASE, selected["training"], selected, settings)

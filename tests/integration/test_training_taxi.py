@@ -106,3 +106,4 @@ def test_the_spring_of_2020_shows_by_itself_and_an_ordinary_month_does_not(
     assert drift.VOLUME in spring["drifted"]
     assert drift.VOLUME not in ordinary["drifted"]
     assert len(spring["drifted"]) > len(ordinary["drifted"])
+    assert "cannot promise" in spring["said"]

@@ -17,9 +17,11 @@ from headwater.cli import app
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
              "lineage", "models probe", "models history", "models compare", "models approve", "models reject",
-             "models rollback",
-             "report drift", "report quality", "ledger", "dataset", "quarantine", "rebuild", "recompute",
-             "lake compact", "lake check", "lake retain",
+             "models rollback", "keys create", "keys list", "keys revoke",
+             "experiments start", "experiments stop", "experiments show",
+             "report drift", "report quality", "quality", "incidents",
+             "alerts", "sources", "ledger", "dataset", "quarantine", "rebuild", "recompute",
+             "nowcast", "skew", "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve", "new", "slurm train"}
@@ -93,7 +95,6 @@ def _headwater(home: Path, *arguments: str, **extra: str) -> subprocess.Complete
         ("backfill flood --from 2026-03-01 --to 2999-01-01", "The day 2999-01-01 has not ended yet in UTC; the last"),
         ("pools --apply", "start the stack with `headwater up`"),
         ("status", "The stack is not running; start it with `headwater up`"),
-        ("serve nowhere", "There is no use case 'nowhere'"),
         ("serve", "no local stack is running; start one with `headwater up`"),
         ("lake check nowhere", "There is no use case 'nowhere'"),
         ("lake retain flood --apply", "Nothing is deleted without an archive; name its folder or URL with --archive"),
@@ -123,8 +124,7 @@ def test_a_setting_that_is_mistyped_is_named_with_the_one_that_was_meant(tmp_pat
     done = _headwater(tmp_path, "status", HEADWATER_SERVNG_URL="http://127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: Unknown setting HEADWATER_SERVNG_URL in the environment; did you mean "
-        "HEADWATER_SERVING_URLS__USE_CASE?\n"
+        "Error: Unknown setting HEADWATER_SERVNG_URL in the environment; did you mean HEADWATER_SERVING_URL?\n"
     )
 
 

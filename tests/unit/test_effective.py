@@ -34,7 +34,7 @@ def shown() -> dict[str, tuple[str | None, str]]:
 
 def test_each_setting_says_where_it_comes_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "var" / "stack.env").write_text(
-        "HEADWATER_DATABASE_URL=postgresql://u:p@stack/d\nHEADWATER_SERVING_URLS__TREES=http://stack:1\n"
+        "HEADWATER_DATABASE_URL=postgresql://u:p@stack/d\nHEADWATER_SERVING_URL=http://stack:1\n"
     )
     (project / ".env").write_text("HEADWATER_MLFLOW_URL=http://common\nHEADWATER_AIRFLOW_URL=http://common\n")
     (project / ".env.dev").write_text("HEADWATER_AIRFLOW_URL=http://dev\n")
@@ -45,7 +45,7 @@ def test_each_setting_says_where_it_comes_from(project: Path, monkeypatch: pytes
     assert found["HEADWATER_AIRFLOW_URL"] == ("http://dev", ".env.dev")
     assert found["HEADWATER_MLFLOW_URL"] == ("http://common", ".env")
     assert found["HEADWATER_DATABASE_URL"] == ("postgresql://u:***@stack/d", "stack.env")
-    assert found["HEADWATER_SERVING_URLS__TREES"] == ("http://stack:1", "stack.env")
+    assert found["HEADWATER_SERVING_URL"] == ("http://stack:1", "stack.env")
     assert found["HEADWATER_SOURCES"] == ("sandbox", "default")
     assert found["HEADWATER_LAKE_URL"] == (None, "default")
     assert {key.split("__")[0] for key in found} == {f"HEADWATER_{name.upper()}" for name in Settings.model_fields}

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = ("pipelines", "models", "headwater", "sandbox")
+PACKAGES = ("pipelines", "models", "headwater", "headwater_ui", "sandbox")
 READS_THE_ENVIRONMENT = {
     "pipelines/settings.py": "the one place in which settings are read",
     "pipelines/dbt.py": "dbt's profile takes the connection from the environment only",
     "models/serving/bento.py": "hands the environment on to BentoML's processes",
     "models/tracking.py": "MLflow can be told to print less only through the environment",
+    "headwater/containers/__main__.py": "turns into the programs of the containers, with their environment",
     "headwater/stack/config.py": "hands the environment on to the services of the local stack",
     "headwater/stack/control.py": "hands the environment on to the local stack's supervisor",
     "headwater/stack/postgres.py": "runs as a service of the local stack, which tells it its port",

@@ -118,16 +118,20 @@ def test_a_failure_says_what_was_wrong_and_a_task_that_moves_no_data_names_none(
 
 
 def test_a_server_gets_the_events_posted_and_one_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    got: list[dict[str, Any]] = []
+    got: list[tuple[str | None, dict[str, Any]]] = []
 
     async def post(request: Request) -> Response:
-        got.append(await request.json())
+        got.append((request.headers.get("authorization"), await request.json()))
         return Response(status_code=201)
 
     with served(Starlette(routes=[Route("/api/v1/lineage", post, methods=["POST"])])) as url:
-        lineage_events.emit("START", task_of("transform"), settings_of(tmp_path, url))
-    (event,) = got
-    RUN_EVENT.validate(event)
+        open_to_all = settings_of(tmp_path, url)
+        with_key = open_to_all.model_copy(update={"api_keys": {"openlineage": SecretStr("a key")}})
+        lineage_events.emit("START", task_of("transform"), open_to_all)
+        lineage_events.emit("START", task_of("transform"), with_key)
+    for _, event in got:
+        RUN_EVENT.validate(event)
+    assert [key for key, _ in got] == [None, "Bearer a key"]
     nowhere = settings_of(tmp_path, f"http://127.0.0.1:{free_port()}")
     with pytest.raises(requests.RequestException):
         lineage_events.emit("START", task_of("transform"), nowhere)

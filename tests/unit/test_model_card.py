@@ -1,16 +1,24 @@
-"""The model card's page loads nothing, lets no HTML through, and says which rows were taken."""
+"""The model card's page loads nothing, lets no HTML through, and says which rows were taken and what the model is."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from models.model_card import _sampled, html
+from models.outline import outline
 from models.tables import markdown
-from pipelines.registry import get_use_case
+from pipelines import registry
+from pipelines.registry import get_use_case, use_cases
+from pipelines.spec import UseCase
 
 FLOOD = get_use_case("flood")
 
@@ -44,3 +52,24 @@ def test_a_table_s_cells_stay_in_their_cells() -> None:
 )
 def test_the_card_says_which_rows_were_taken(changed: dict[str, object], said: str) -> None:
     assert _sampled(replace(FLOOD, **changed)) == said
+
+
+@pytest.mark.parametrize("use_case", use_cases().values(), ids=lambda use_case: use_case.slug)
+def test_a_model_s_outline_names_each_step_once_and_is_the_same_for_the_same_model(use_case: UseCase) -> None:
+    for model, again in zip(*(registry.part(use_case, "model").candidates().values() for _ in range(2)), strict=True):
+        told = outline(model)
+        assert told == outline(again)
+        assert " at 0x" not in told
+        assert [f"  {name}: {type(step).__name__}" for name, step in model.steps] == [
+            line.partition("(")[0] for line in told.splitlines() if line.startswith("  ") and line[2] != " "
+        ]
+
+
+def test_an_outline_gives_what_is_not_at_its_default_and_functions_by_their_names() -> None:
+    ridge = make_pipeline(StandardScaler(), Ridge(3.0))
+    assert outline(TransformedTargetRegressor(ridge, func=np.sqrt, inverse_func=np.square)).splitlines() == [
+        "TransformedTargetRegressor(func=sqrt, inverse_func=square)",
+        "  regressor: Pipeline",
+        "    standardscaler: StandardScaler",
+        "    ridge: Ridge(alpha=3.0)",
+    ]

@@ -18,11 +18,11 @@ FLOOD = get_use_case("flood")
 WANTED = pools([FLOOD])
 
 
-def test_every_upstream_has_a_pool_of_its_slots_and_postgres_has_one() -> None:
+def test_every_upstream_has_a_pool_of_its_slots_and_postgres_and_nowcasts_have_one_each() -> None:
     narrow = replace(FLOOD, sources=(replace(FLOOD.sources[0], slots=7), *FLOOD.sources[1:]))
     found = {pool.name: pool.slots for pool in pools([narrow])}
-    assert len(found) == len(FLOOD.sources) + 1
-    assert (found["upstream_flood_usgs"], found["warehouse"]) == (7, 2)
+    assert len(found) == len(FLOOD.sources) + 2
+    assert (found["upstream_flood_usgs"], found["warehouse"], found["nowcast"]) == (7, 2, 2)
 
 
 def test_no_two_use_cases_share_the_pool_of_an_upstream() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import re
+import uuid
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,12 @@ import pytest
 from pydantic import ValidationError
 
 from models.packaging import _type
-from models.serving.app import prediction_app
+from models.serving.answers import age_hours, answer_of, new_id, new_ids
 from models.serving.card import ServingCard, file_sha256, read_card
-from models.serving.schema import feature_frame, json_outputs, json_rows, request_model
+from models.serving.openapi import prediction_schema, specification
+from models.serving.schema import RefusedError, RequestParser
+from models.serving.smoke import json_rows
+from pipelines.columns import from_rows, to_frame
 from pipelines.errors import ModelError
 
 FIELDS = {
@@ -44,25 +49,33 @@ def test_a_written_card_is_read_back_equal(tmp_path):
     assert read_card(tmp_path) == CARD
 
 
-def test_an_answer_may_carry_texts_beside_its_numbers_and_an_older_card_has_none():
+def test_an_answer_may_carry_texts_beside_its_numbers_and_what_json_cannot_hold_becomes_null():
     card = ServingCard(**FIELDS, texts=["reason_1", "reason_2"])
-    outputs = pd.DataFrame(
-        {
-            "reason_1": pd.Series(["a", None], dtype="str"),
-            "reason_2": ["b", "c"],
-            "discharge_m3s": [1.5, np.nan],
-            "flood_probability": 0.5,
-        }
-    )
-    assert json_outputs(card, outputs) == [
+    rows = [{"level_m": 1.0}, {"level_m": float("nan")}]
+    answer = answer_of(card, None, rows, [(1.5, 0.5, "a", "b"), (float("nan"), float("inf"), None, "c")])
+    told = json.loads(answer.body())["predictions"]
+    assert [{name: row[name] for name in card.answer_names} for row in told] == [
         {"discharge_m3s": 1.5, "flood_probability": 0.5, "reason_1": "a", "reason_2": "b"},
-        {"discharge_m3s": None, "flood_probability": 0.5, "reason_1": None, "reason_2": "c"},
+        {"discharge_m3s": None, "flood_probability": None, "reason_1": None, "reason_2": "c"},
     ]
-    properties = prediction_app(card).openapi()["components"]["schemas"]["Prediction"]["properties"]
-    assert properties["reason_1"]["anyOf"][0] == {"type": "string"}
+    assert [json.loads(row) for row in answer.logged("id", 0.0).inputs] == [{"level_m": 1.0}, {"level_m": None}]
+    assert prediction_schema(card)["properties"]["reason_1"] == {"type": ["string", "null"]}
     assert CARD.texts == ()
     with pytest.raises(ValidationError, match="flood_probability is declared twice"):
         ServingCard(**FIELDS, texts=["flood_probability"])
+
+
+def test_the_age_of_features_is_counted_from_the_end_of_their_day():
+    noon = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
+    assert (age_hours(date(2026, 3, 1), noon), age_hours(date(2026, 3, 2), noon)) == (12.0, 0.0)
+
+
+def test_ids_are_uuids_that_rise_with_time():
+    ids = [*new_ids(600), *(new_id() for _ in range(400))]
+    assert len(set(ids)) == 1000
+    assert {uuid.UUID(one).version for one in ids} == {7}
+    assert {uuid.UUID(one).variant for one in ids} == {uuid.RFC_4122}
+    assert ids[0][:13] <= ids[-1][:13]
 
 
 def test_a_missing_or_damaged_card_says_where_and_what(tmp_path):
@@ -96,36 +109,41 @@ def test_a_file_s_hash_is_that_of_its_bytes(tmp_path):
     assert file_sha256(tmp_path / "x").startswith("ba7816bf")
 
 
-def test_rows_become_a_frame_in_the_card_s_order_and_types_with_nan_for_null():
-    frame = feature_frame(CARD, [{"basin": None, "month": 3, "is_wet": True, "level_m": None}])
-    assert list(frame.columns) == ["level_m", "month", "is_wet", "basin"]
-    assert [str(kind) for kind in frame.dtypes] == ["float64", "int64", "bool", "str"]
-    assert frame.isna().iloc[0].tolist() == [True, False, False, True]
+def test_rows_come_with_all_columns_in_the_card_s_order_and_none_for_what_is_missing():
+    body = json.dumps({"rows": [{"basin": None, "month": 3, "is_wet": True}]}).encode()
+    assert RequestParser(CARD)(body) == (None, [{"level_m": None, "month": 3, "is_wet": True, "basin": None}])
+    (row,) = RequestParser(CARD)(body)[1]
+    assert list(row) == CARD.feature_names
+    complete = {"basin": "a", "is_wet": True, "month": 3, "level_m": 0.5}
+    (row,) = RequestParser(CARD)(json.dumps({"rows": [complete]}).encode())[1]
+    assert list(row) == CARD.feature_names
 
 
 def test_a_frame_survives_the_way_over_json():
     frame = pd.DataFrame({"level_m": [1 / 3, np.nan], "month": [3, 4], "is_wet": [True, False], "basin": ["a", None]})
-    rows = request_model(CARD).model_validate_json(json.dumps({"rows": json_rows(CARD, frame)}))
-    pd.testing.assert_frame_equal(feature_frame(CARD, rows.model_dump()["rows"]), frame.astype({"basin": "str"}))
-
-
-def test_outputs_that_json_cannot_hold_become_null():
-    outputs = pd.DataFrame({"discharge_m3s": [np.nan, 1.5], "flood_probability": [np.inf, 0.1]})
-    assert json_outputs(CARD, outputs) == [
-        {"discharge_m3s": None, "flood_probability": None},
-        {"discharge_m3s": 1.5, "flood_probability": 0.1},
-    ]
+    _, rows = RequestParser(CARD)(json.dumps({"rows": json_rows(CARD, frame)}).encode())
+    found = to_frame(from_rows(rows, CARD.kinds), kinds=CARD.kinds)
+    pd.testing.assert_frame_equal(found, frame.astype({"basin": "str"}))
 
 
 def test_an_entity_type_of_int_refuses_text():
-    request = request_model(CARD.model_copy(update={"entity_type": "int"}))
-    request.model_validate({"entities": [{"site_id": 7}]})
-    with pytest.raises(ValidationError):
-        request.model_validate({"entities": [{"site_id": "7"}]})
+    parse = RequestParser(CARD.model_copy(update={"entity_type": "int"}))
+    assert parse(b'{"entities": [{"site_id": 7}]}') == ([(7, None)], [])
+    with pytest.raises(RefusedError, match="valid integer"):
+        parse(b'{"entities": [{"site_id": "7"}]}')
 
 
-def test_the_app_is_made_from_the_card_without_a_model():
-    assert {route.path for route in prediction_app(CARD).routes} == {"/predict", "/model"}
+def test_the_openapi_page_is_made_from_cards_and_keeps_their_fields_apart():
+    other = CARD.model_copy(update={"use_case": "wells", "entity": "well_id"})
+    spec = specification([CARD, other])
+    assert set(spec["paths"]) == {
+        "/livez", "/readyz", "/gauges/predict", "/gauges/model", "/wells/predict", "/wells/model",
+    }  # fmt: skip
+    schemas = spec["components"]["schemas"]
+    assert set(schemas["GaugesEntity"]["properties"]) == {"site_id", "day"}
+    assert set(schemas["WellsEntity"]["properties"]) == {"well_id", "day"}
+    refs = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(spec)))
+    assert refs <= set(schemas)
 
 
 @pytest.mark.parametrize(

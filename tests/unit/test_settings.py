@@ -51,21 +51,18 @@ def test_environment_wins_over_dotenv_and_dotenv_over_the_stack(project: Path, m
     assert settings.airflow_url == "http://stack"
 
 
-def test_each_use_case_has_an_address_and_one_set_by_hand_leaves_those_of_the_stack_to_the_others(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_service_has_one_address_on_this_machine_and_keys_are_for_strangers(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = [f"HEADWATER_SERVING_URLS__{name}=http://stack:1\n" for name in ("BAKERIES", "TREES", "WELLS")]
-    (project / "var" / "stack.env").write_text("".join(lines))
-    (project / ".env").write_text("HEADWATER_SERVING_URLS__TREES=http://dotenv:2/\n")
-    monkeypatch.setenv("HEADWATER_SERVING_URLS__WELLS", "https://predictions.example")
     settings = get_settings()
-    assert [settings.serving_url(slug) for slug in ("bakeries", "trees", "wells")] == [
-        "http://stack:1",
-        "http://dotenv:2",
-        "https://predictions.example",
-    ]
-    with pytest.raises(SettingsError, match=r"HEADWATER_SERVING_URLS__MOONS is not set .* `headwater up`"):
-        settings.serving_url("moons")
+    found = (settings.serving_url, settings.serving_host, settings.serving_workers, settings.serving_keys)
+    assert found == ("http://127.0.0.1:3000", "127.0.0.1", 1, "open")
+    get_settings.cache_clear()
+    monkeypatch.setenv("HEADWATER_SERVING_URL", "https://predictions.example/")
+    monkeypatch.setenv("HEADWATER_SERVING_KEY", "hw_1_s3cret")
+    settings = get_settings()
+    assert settings.serving_url == "https://predictions.example"
+    assert "s3cret" not in repr(settings)
 
 
 def test_an_upstream_is_where_it_was_set_to_be_else_in_the_sandbox_or_public(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +74,11 @@ def test_an_upstream_is_where_it_was_set_to_be_else_in_the_sandbox_or_public(mon
     assert "mirror" not in repr(get_settings())
 
 
-def test_the_one_address_of_old_is_refused_with_what_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWATER_SERVING_URL", "http://127.0.0.1:3000")
-    with pytest.raises(SettingsError, match=r"HEADWATER_SERVING_URL in .*; did you mean HEADWATER_SERVING_URLS__USE_"):
+def test_an_address_of_a_use_case_alone_is_refused_with_what_took_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_SERVING_URLS__FLOOD", "http://127.0.0.1:3000")
+    with pytest.raises(
+        SettingsError, match=r"HEADWATER_SERVING_URLS__FLOOD in .*; did you mean HEADWATER_SERVING_URL\?"
+    ):
         get_settings()
 
 
@@ -130,8 +129,10 @@ def test_unknown_key_with_a_nested_part_is_refused(monkeypatch: pytest.MonkeyPat
         ("HEADWATER_HTTP_ATTEMPTS", "0"),
         ("HEADWATER_HTTP_TIMEOUT_S", "-1"),
         ("HEADWATER_API_KEYS", "abc123"),
-        ("HEADWATER_SERVING_URLS__TREES", "127.0.0.1:3000"),
-        ("HEADWATER_SERVING_URLS__TREES", "http://127.0.0.1:port"),
+        ("HEADWATER_SERVING_URL", "127.0.0.1:3000"),
+        ("HEADWATER_SERVING_URL", "http://127.0.0.1:port"),
+        ("HEADWATER_SERVING_WORKERS", "0"),
+        ("HEADWATER_SERVING_KEYS", "maybe"),
     ],
 )
 def test_value_that_cannot_be_used_names_its_key(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
@@ -155,7 +156,6 @@ def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("HEADWATER_API_KEYS", "HEADWATER_API_KEYS__USGS"),
         ("HEADWATER_LAKE_OPTIONS", "HEADWATER_LAKE_OPTIONS__AWS_"),
-        ("HEADWATER_SERVING_URLS", "HEADWATER_SERVING_URLS__USE_CASE"),
     ],
 )
 def test_keys_that_are_not_json_are_not_shown_either(monkeypatch: pytest.MonkeyPatch, key: str, example: str) -> None:

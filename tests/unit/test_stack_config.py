@@ -16,7 +16,6 @@ from dotenv import dotenv_values
 from headwater.stack import airflow_env, config, control
 from headwater.stack.files import HOST, free_port, is_free, write_private
 from pipelines.errors import StackError
-from pipelines.registry import use_cases
 from pipelines.settings import Settings, get_settings
 
 PREFIXES = ("HEADWATER_", "AIRFLOW", "MLFLOW", "_MLFLOW")
@@ -75,12 +74,10 @@ def test_the_settings_know_every_key_that_is_written_for_them(tmp_path: Path) ->
     assert {key.split("__")[0] for key in values if key.startswith("HEADWATER_")} <= known
 
 
-def test_every_use_case_is_given_an_address_that_the_settings_find(tmp_path: Path) -> None:
-    config.build(tmp_path)
+def test_the_service_is_given_one_address_that_the_settings_find(tmp_path: Path) -> None:
+    values = config.build(tmp_path)
     settings = Settings(_env_file=config.stack_env(tmp_path))  # type: ignore[call-arg]
-    urls = [settings.serving_url(slug) for slug in use_cases()]
-    assert len(set(urls)) == len(urls) >= 2
-    assert all(url.startswith(f"http://{HOST}:") for url in urls)
+    assert settings.serving_url == f"http://{HOST}:{values['PORT_SERVING']}"
 
 
 def test_the_file_reads_back_as_it_was_built(tmp_path: Path) -> None:
@@ -109,52 +106,39 @@ def _taken(port: int = 0) -> Iterator[int]:
 def test_a_taken_port_is_replaced_and_the_replacement_kept() -> None:
     with _taken() as port:
         assert not is_free(port)
-        chosen = config.choose_ports({"PORT_MLFLOW": str(port)}, {}, [])["MLFLOW"]
+        chosen = config.choose_ports({"PORT_MLFLOW": str(port)}, {})["MLFLOW"]
         assert chosen != port
-        assert config.choose_ports({"PORT_MLFLOW": str(chosen)}, {}, [])["MLFLOW"] == chosen
+        assert config.choose_ports({"PORT_MLFLOW": str(chosen)}, {})["MLFLOW"] == chosen
 
 
 def test_ports_differ_from_each_other() -> None:
-    names = [*config.USUAL_PORTS, "SERVING_TREES", "SERVING_WELLS"]
-    ports = config.choose_ports({f"PORT_{name}": "5001" for name in names}, {}, ["trees", "wells"])
-    assert set(ports) == set(names)
+    ports = config.choose_ports({f"PORT_{name}": "5001" for name in config.USUAL_PORTS}, {})
+    assert set(ports) == set(config.USUAL_PORTS)
     assert len(set(ports.values())) == len(ports)
 
 
-def test_use_cases_are_served_from_the_first_port_upwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_port_goes_before_the_usual_one_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "is_free", lambda port: True)
-    ports = config.choose_ports({}, {}, ["trees", "wells"])
-    assert (ports["SERVING_TREES"], ports["SERVING_WELLS"]) == (3000, 3001)
-
-
-def test_a_use_case_that_is_added_takes_no_port_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "is_free", lambda port: True)
-    kept = {"PORT_SERVING_TREES": "3000", "PORT_SERVING_WELLS": "3001"}
-    ports = config.choose_ports(kept, {}, ["bakeries", "trees", "wells"])
-    assert [ports[f"SERVING_{name}"] for name in ("BAKERIES", "TREES", "WELLS")] == [3002, 3000, 3001]
+    ports = config.choose_ports({"PORT_SERVING": "5000"}, {})
+    assert ports["SERVING"] == 5000
+    assert ports["MLFLOW"] not in {5000, ports["AIRFLOW"]}
 
 
 def test_a_port_that_the_user_has_set_is_used_or_named_when_it_is_taken() -> None:
     port = free_port()
-    wanted = {"HEADWATER_SERVING_URLS__TREES": f"http://localhost:{port}"}
-    assert config.choose_ports({}, wanted, ["trees", "wells"])["SERVING_TREES"] == port
-    kept = {"PORT_SERVING_WELLS": str(port)}
-    assert config.choose_ports(kept, wanted, ["trees", "wells"])["SERVING_WELLS"] != port
-    with _taken(port), pytest.raises(StackError, match=f"Port {port} of HEADWATER_SERVING_URLS__TREES is in use"):
-        config.choose_ports({}, wanted, ["trees"])
+    wanted = {"HEADWATER_SERVING_URL": f"http://localhost:{port}"}
+    assert config.choose_ports({}, wanted)["SERVING"] == port
+    kept = {"PORT_MLFLOW": str(port)}
+    assert config.choose_ports(kept, wanted)["MLFLOW"] != port
+    with _taken(port), pytest.raises(StackError, match=f"Port {port} of HEADWATER_SERVING_URL is in use"):
+        config.choose_ports({}, wanted)
 
 
 def test_two_services_cannot_be_set_to_the_same_port() -> None:
     url = f"http://{HOST}:{free_port()}"
-    wanted = {"HEADWATER_MLFLOW_URL": url, "HEADWATER_SERVING_URLS__TREES": url}
-    with pytest.raises(StackError, match="of HEADWATER_SERVING_URLS__TREES is also another's"):
-        config.choose_ports({}, wanted, ["trees"])
-
-
-def test_an_address_of_no_use_case_is_refused_with_those_there_are() -> None:
-    wanted = {"HEADWATER_SERVING_URLS__TEES": "http://127.0.0.1:3000"}
-    with pytest.raises(StackError, match=r"_TEES is the address of no use case .*: HEADWATER_SERVING_URLS__TREES\."):
-        config.choose_ports({}, wanted, ["trees"])
+    wanted = {"HEADWATER_MLFLOW_URL": url, "HEADWATER_SERVING_URL": url}
+    with pytest.raises(StackError, match="of HEADWATER_SERVING_URL is also another's"):
+        config.choose_ports({}, wanted)
 
 
 def test_the_users_environment_may_tune_airflow_and_not_turn_it_into_another(

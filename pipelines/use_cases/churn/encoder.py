@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+
+from pipelines.columns import Columns, is_text, stacked
+from pipelines.estimators import TransformsColumns
 
 MOST_KINDS = 20
 """Of a text, as many values have a column of their own; the rarer ones have none, as those that come later."""
@@ -18,7 +21,7 @@ _MADE_OF = dict.fromkeys(("tenure_log", "total_charge_usd", "total_charge_log_us
 """Columns that say nearly the same as another: together one reason, and not two that stand against each other."""
 
 
-class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Encoder(TransformsColumns):
     """Texts become a column a value (`contract=One year`), truth values 0 and 1; what is missing stays so."""
 
     def fit(self, features: pd.DataFrame, target: object = None) -> Self:
@@ -31,26 +34,25 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.numbers_ = [name for name in features.columns if name not in self.kinds_]
         return self
 
-    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+    def transform_columns(self, columns: Columns) -> Columns:
         """The numbers, and those made of several of them, then the columns of the texts."""
-        numbers = features[self.numbers_].astype("float64")
-        tenure, charge, total = (numbers[name] for name in ("tenure_months", "charge_usd", "total_charge_usd"))
-        made = {
-            "tenure_log": np.log1p(tenure),
-            "total_charge_log_usd": np.log1p(total),
-            # Above 1 where bills used to be higher than this one
-            "charge_before_to_now": (total / (tenure.clip(lower=1) * charge)).replace([np.inf, -np.inf], np.nan),
-            "add_ons": numbers[list(ADD_ONS)].sum(axis=1),
-        }
+        tenure, charge, total = (columns[name] for name in ("tenure_months", "charge_usd", "total_charge_usd"))
+        with np.errstate(all="ignore"):
+            ratio = total / (np.maximum(tenure, 1) * charge)
+            made = {
+                "tenure_log": np.log1p(tenure),
+                "total_charge_log_usd": np.log1p(total),
+                # Above 1 where bills used to be higher than this one
+                "charge_before_to_now": np.where(np.isinf(ratio), np.nan, ratio),
+                "add_ons": np.nansum(stacked(columns, ADD_ONS), axis=0),
+            }
         texts = {
-            f"{name}={kind}": (features[name] == kind).astype("float64")
-            for name, kinds in self.kinds_.items()
-            for kind in kinds
+            f"{name}={kind}": is_text(columns[name], kind) for name, kinds in self.kinds_.items() for kind in kinds
         }
-        return pd.concat([numbers, pd.DataFrame({**made, **texts}, index=features.index)], axis=1)
+        return {**{name: columns[name] for name in self.numbers_}, **made, **texts}
 
 
-def groups(columns: pd.Index) -> dict[str, list[int]]:
+def groups(columns: Iterable[str]) -> dict[str, list[int]]:
     """The places of the encoded columns that are one feature to a person, by its name."""
     found: dict[str, list[int]] = {}
     for at, column in enumerate(columns):

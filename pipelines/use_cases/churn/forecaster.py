@@ -7,15 +7,16 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from pipelines.columns import Array, Columns, from_frame, matrix
+from pipelines.estimators import PredictsColumns
 from pipelines.folds import stratified
 from pipelines.use_cases.churn.encoder import groups, said
 from pipelines.use_cases.churn.spec import LOST_USD, OFFER_USD, PERSUADED_SHARE
 
-Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FOLDS = 5
 LEAST_SHARE = 0.2
@@ -27,7 +28,7 @@ BREAK_EVEN = OFFER_USD / (PERSUADED_SHARE * LOST_USD)
 """The probability from which an offer brings more than it costs (Elkan 2001): it is spent on all, and saves some."""
 
 
-class ChurnForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ChurnForecaster(ClassifierMixin, PredictsColumns):  # type: ignore[misc]
     """A classifier whose score and calibration come from folds of customers that it was not fitted on.
 
     Args:
@@ -55,73 +56,76 @@ class ChurnForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         is_churn = np.asarray(target, dtype=bool)
         weight = np.ones(len(is_churn)) if weights is None else weights.to_numpy(dtype="float64")
-        unseen = self._held_out(features, is_churn, weight, entities)
+        self.names_ = list(features.columns)
+        self.groups_ = groups(self.names_)
+        inputs = matrix(from_frame(features), self.names_)
+        unseen = self._held_out(inputs, is_churn, weight, entities)
         self.held_out_auc_ = float(roc_auc_score(is_churn, unseen, sample_weight=weight))
         self.slope_, self.offset_ = _calibrated(is_churn, unseen, weight)
         self.threshold_ = BREAK_EVEN
-        self.classifier_, self.shift_ = self._fitted(features, is_churn, weight)
+        self.classifier_, self.shift_ = self._fitted(inputs, is_churn, weight)
         self.typical_ = _typical(features)
         return self
 
-    def _held_out(self, features: pd.DataFrame, is_churn: Bools, weight: Array, entities: pd.Series) -> Array:
+    def _held_out(self, inputs: Array, is_churn: Bools, weight: Array, entities: pd.Series) -> Array:
         """The log-odds of each row by a classifier that has not seen its customer."""
         unseen = np.empty(len(is_churn))
         for fitted, held in stratified(is_churn, entities, FOLDS, self.seed):
-            classifier, shift = self._fitted(features.iloc[fitted], is_churn[fitted], weight[fitted])
-            unseen[held] = _log_odds(classifier, features.iloc[held]) + shift
+            classifier, shift = self._fitted(inputs[fitted], is_churn[fitted], weight[fitted])
+            unseen[held] = _log_odds(classifier, inputs[held]) + shift
         return unseen
 
-    def _fitted(self, features: pd.DataFrame, is_churn: Bools, weight: Array) -> tuple[Any, float]:
+    def _fitted(self, inputs: Array, is_churn: Bools, weight: Array) -> tuple[Any, float]:
         """A classifier, and what is added to its log-odds since it saw a larger share leave than do."""
         rows = _sampled(is_churn, np.random.default_rng(self.seed))
-        classifier = clone(self.classifier).fit(features.iloc[rows], is_churn[rows])
+        classifier = clone(self.classifier).fit(inputs[rows], is_churn[rows])
         return classifier, _odds_of(is_churn, weight) - _odds_of(is_churn[rows], np.ones(len(rows)))
 
-    def _score(self, features: pd.DataFrame) -> Array:
-        """Calibrated log-odds."""
-        score: Array = self.offset_ + self.slope_ * (_log_odds(self.classifier_, features) + self.shift_)
-        return score
-
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+    def predict_columns(self, columns: Columns) -> Columns:
         """The columns `OUTPUTS` and `TEXTS`, a row a row."""
-        if not len(features):
-            return pd.DataFrame(columns=[*OUTPUTS, *TEXTS])
-        score, shares = self.explained(features)
+        inputs = matrix(columns, self.names_)
+        if not len(inputs):
+            return {name: np.empty(0, dtype=object if name in TEXTS else np.float64) for name in (*OUTPUTS, *TEXTS)}
+        score, shares = self._explained(inputs)
         probability = 1 / (1 + np.exp(-score))
-        is_worthwhile = (probability >= self.threshold_).astype("float64")
+        is_worthwhile = (probability >= self.threshold_).astype(np.float64)
         outputs = {"is_offer_worthwhile": is_worthwhile, "churn_probability": probability}
-        return pd.DataFrame({**outputs, **_reasons(features, shares)}, index=features.index)
+        return {**outputs, **self._reasons(inputs, shares)}
 
     def explained(self, features: pd.DataFrame) -> tuple[Array, pd.DataFrame]:
         """The log-odds of each row, and by how much each feature raises them over those with its typical value instead.
 
         Of a linear model that is the very share that the feature has in its score; of trees, what they would have said.
         """
-        found, values, count = groups(features.columns), features.to_numpy(), len(features)
+        score, shares = self._explained(matrix(from_frame(features), self.names_))
+        return score, pd.DataFrame(shares, columns=list(self.groups_), index=features.index)
+
+    def _explained(self, inputs: Array) -> tuple[Array, Array]:
+        count = len(inputs)
         # The rows as they are, then with one feature after the other replaced: asked at once, that costs little more
-        asked = np.tile(values, (len(found) + 1, 1))
-        for at, places in enumerate(found.values(), start=1):
+        asked = np.tile(inputs, (len(self.groups_) + 1, 1))
+        for at, places in enumerate(self.groups_.values(), start=1):
             asked[at * count : (at + 1) * count, places] = self.typical_[places]
-        score = self._score(pd.DataFrame(asked, columns=features.columns)).reshape(-1, count)
-        return score[0], pd.DataFrame((score[0] - score[1:]).T, columns=list(found), index=features.index)
+        score = self.offset_ + self.slope_ * (_log_odds(self.classifier_, asked) + self.shift_)
+        score = score.reshape(-1, count)
+        return score[0], (score[0] - score[1:]).T
+
+    def _reasons(self, inputs: Array, shares: Array) -> Columns:
+        """For each row, the features that move its probability most, with their values and the log-odds they add."""
+        names = list(self.groups_)
+        columns = {name: [self.names_[place] for place in places] for name, places in self.groups_.items()}
+        order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :REASONS]
+        told = np.empty((REASONS, len(inputs)), dtype=object)
+        for row, top in enumerate(order.tolist()):
+            for place, at in enumerate(top):
+                name = names[at]
+                value = said(name, columns[name], inputs[row, self.groups_[name]].tolist())
+                told[place, row] = f"{value} {shares[row, at]:+.2f}"
+        return dict(zip(TEXTS, told, strict=True))
 
 
-def _reasons(features: pd.DataFrame, shares: pd.DataFrame) -> dict[str, list[str]]:
-    """For each row, the features that move its probability most, with their values and the log-odds they add."""
-    found, names = groups(features.columns), list(shares.columns)
-    columns = {name: [str(features.columns[place]) for place in places] for name, places in found.items()}
-    values, added = features.to_numpy(), shares.to_numpy()
-    order = np.argsort(-np.abs(added), axis=1, kind="stable")[:, :REASONS]
-    told: dict[str, list[str]] = {text: [] for text in TEXTS}
-    for row, top in enumerate(order):
-        for text, at in zip(TEXTS, top, strict=True):
-            name = names[at]
-            told[text].append(f"{said(name, columns[name], values[row, found[name]])} {added[row, at]:+.2f}")
-    return told
-
-
-def _log_odds(classifier: Any, features: pd.DataFrame) -> Array:
-    probability = np.clip(classifier.predict_proba(features)[:, 1], 1e-6, 1 - 1e-6)
+def _log_odds(classifier: Any, inputs: Array) -> Array:
+    probability = np.clip(classifier.predict_proba(inputs)[:, 1], 1e-6, 1 - 1e-6)
     odds: Array = np.log(probability / (1 - probability))
     return odds
 

@@ -1,6 +1,6 @@
 """Customer churn: whether a customer of a telephone company leaves within the next month, from its CRM's database."""
 
-from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Search, Segmentation, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Search, Segmentation, Source, UseCase, Watch
 
 OFFER_USD = 30.0
 """What it costs to make a customer an offer to stay."""
@@ -184,6 +184,8 @@ USE_CASE = UseCase(
     drift_days=31,
     is_seasonal=False,
     drift_by_entity=False,
+    # A month's customers are mostly those of the month before; a day's window has the same month as the last one
+    watch=Watch(against="before"),
     measured_by="contract",
     # The CRM keeps no history: what Headwater has seen is all there is to learn from
     retention=Retention(landing_days=10 * 365, normalized_days=10 * 365, features_days=10 * 365),

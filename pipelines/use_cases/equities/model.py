@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -19,12 +19,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
 from pipelines.blocks import held_out
+from pipelines.columns import Array, Columns, from_frame, matrix, stacked, unstacked
 from pipelines.errors import TooFewRowsError
-from pipelines.estimators import EmptyFiller
+from pipelines.estimators import EmptyFiller, PredictsColumns, TransformsColumns
 from pipelines.use_cases.equities import pictures
 from pipelines.use_cases.equities.metrics import all_metrics, roc_auc_within_days
 
-Array = NDArray[np.float64]
 TARGET = "is_up_next_5d"
 REQUIRED = ("close_inr", "return_5d")
 OUTPUTS = ("up_probability", "is_up")
@@ -36,7 +36,7 @@ CORRELATED_ROWS = 20_000
 BLOCKS = 4
 
 
-class ScaleFree(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class ScaleFree(TransformsColumns):
     """Turns prices, shares and rupees into numbers that do not change when a share is split or prices double.
 
     Every row by itself. Columns that it does not name are not looked at: on-balance volume is a sum since the first
@@ -48,24 +48,30 @@ class ScaleFree(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.is_fitted_ = True
         return self
 
-    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+    def transform_columns(self, columns: Columns) -> Columns:
         """The columns that a model is fitted on, as floats; rows without the required features are missing."""
-        given = features.loc[:, [*_TO_CLOSE, *_PLAIN, *_USED]].astype("float64")
-        close = given["close_inr"].where(given["close_inr"] > 0)
-        scaled = {f"{name.removesuffix('_inr')}_to_close": given[name] / close for name in _TO_CLOSE}
-        width = given["bollinger_upper_20_inr"] - given["bollinger_lower_20_inr"]
-        usual = given["volume_sma_20_shares"]
-        made = {
-            "bollinger_position": (close - given["bollinger_lower_20_inr"]) / width,
-            "volume_to_usual": given["volume_shares"] / usual,
-            "volume_5d_to_usual": given["volume_sma_5_shares"] / usual,
-            "turnover_log": np.log1p(given["turnover_inr"]),
-            "trade_size_log": np.log1p(given["turnover_inr"] / given["trades"]),
-            "return_1d_to_market": given["return_1d"] - given["market_return_1d"],
-            "return_5d_to_market": given["return_5d"] - given["market_return_5d"],
-        }
-        frame = pd.DataFrame({**scaled, **made, **given[list(_PLAIN)]}).replace([np.inf, -np.inf], np.nan)
-        return frame.where(given[list(REQUIRED)].notna().all(axis=1) & (given["close_inr"] > 0))
+        with np.errstate(all="ignore"):
+            rows = _scale_free(columns)
+        rows[~np.isfinite(rows)] = np.nan
+        given = ~np.isnan(stacked(columns, REQUIRED)).any(axis=0) & (columns["close_inr"] > 0)
+        rows[:, ~given] = np.nan
+        return unstacked(_MADE, rows)
+
+
+def _scale_free(columns: Columns) -> Array:
+    """A row for each of `_MADE`."""
+    close, turnover, usual = columns["close_inr"], columns["turnover_inr"], columns["volume_sma_20_shares"]
+    lower = columns["bollinger_lower_20_inr"]
+    made = [
+        (close - lower) / (columns["bollinger_upper_20_inr"] - lower),
+        columns["volume_shares"] / usual,
+        columns["volume_sma_5_shares"] / usual,
+        np.log1p(turnover),
+        np.log1p(turnover / columns["trades"]),
+        columns["return_1d"] - columns["market_return_1d"],
+        columns["return_5d"] - columns["market_return_5d"],
+    ]
+    return np.concatenate([stacked(columns, _TO_CLOSE) / close, made, stacked(columns, _PLAIN)])
 
 
 _TO_CLOSE = (
@@ -79,10 +85,15 @@ _PLAIN = (
     "delivery_share", "market_return_1d", "market_return_5d",
 )  # fmt: skip
 """What has no scale already."""
-_USED = ("close_inr", "volume_shares", "volume_sma_5_shares", "volume_sma_20_shares", "turnover_inr", "trades")
+_MADE = (
+    *(f"{name.removesuffix('_inr')}_to_close" for name in _TO_CLOSE),
+    "bollinger_position", "volume_to_usual", "volume_5d_to_usual", "turnover_log", "trade_size_log",
+    "return_1d_to_market", "return_5d_to_market", *_PLAIN,
+)  # fmt: skip
+"""What a model is fitted on."""
 
 
-class DirectionForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class DirectionForecaster(ClassifierMixin, PredictsColumns):  # type: ignore[misc]
     """A classifier whose probabilities are calibrated on blocks of days that it was not fitted on.
 
     It is fitted on as many ups as others of each day: of what moves a market as a whole, a few years hold too few
@@ -109,32 +120,34 @@ class DirectionForecaster(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             TooFewRowsError: the days are too few to hold out blocks of them, or have no ups and no others.
         """
         random = np.random.default_rng(self.seed)
+        self.names_ = list(features.columns)
         sample = np.sort(random.permutation(len(features))[: self.most_rows])
-        inputs, is_up = features.iloc[sample], np.asarray(target, dtype=bool)[sample]
+        inputs, is_up = matrix(from_frame(features), self.names_)[sample], np.asarray(target, dtype=bool)[sample]
         days, known = days.iloc[sample], known.iloc[sample]
         even = _even(is_up, days, random)
         unseen = np.empty(len(sample))
         for fitted, held in held_out(days, known, BLOCKS):
             rows = fitted[even[fitted]]
-            unseen[held] = self._fitted(inputs.iloc[rows], is_up[rows]).predict_proba(inputs.iloc[held])[:, 1]
+            unseen[held] = self._fitted(inputs[rows], is_up[rows]).predict_proba(inputs[held])[:, 1]
         self.held_out_auc_ = roc_auc_within_days(is_up, unseen, days.to_numpy())
         self.slope_, self.offset_ = _calibrated(is_up, unseen)
         self.classifier_ = self._fitted(inputs[even], is_up[even])
         return self
 
-    def _fitted(self, inputs: pd.DataFrame, is_up: NDArray[np.bool_]) -> Any:
+    def _fitted(self, inputs: Array, is_up: NDArray[np.bool_]) -> Any:
         if not len(inputs):
             raise TooFewRowsError("No day to train on has both shares that went up and others; bring more history in.")
         return clone(self.classifier).fit(inputs, is_up)
 
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+    def predict_columns(self, columns: Columns) -> Columns:
         """The columns `OUTPUTS`, a row a row; missing where the required features are."""
-        known = features.notna().any(axis=1).to_numpy()
-        probability = np.full(len(features), np.nan)
+        inputs = matrix(columns, self.names_)
+        known = ~np.isnan(inputs).all(axis=1)
+        probability = np.full(len(inputs), np.nan)
         if known.any():
-            said = self.classifier_.predict_proba(features[known])[:, 1]
+            said = self.classifier_.predict_proba(inputs[known])[:, 1]
             probability[known] = 1 / (1 + np.exp(-(self.offset_ + self.slope_ * _log_odds(said))))
-        return _outputs(pd.Series(probability, features.index))
+        return {"up_probability": probability, "is_up": np.where(known, probability >= 0.5, np.nan)}
 
 
 def _even(is_up: NDArray[np.bool_], days: pd.Series, random: np.random.Generator) -> NDArray[np.bool_]:

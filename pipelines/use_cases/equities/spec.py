@@ -1,6 +1,6 @@
 """Indian equities: whether a share's adjusted price will be higher five sessions on, from NSE's daily files."""
 
-from pipelines.spec import Calendar, Column, Dataset, Gate, Intervals, Segmentation, Source, UseCase
+from pipelines.spec import Calendar, Column, Dataset, Gate, Intervals, Segmentation, Source, UseCase, Watch
 
 MOST_INR = 10_000_000.0
 """No price is above this: the dearest share has traded at a few hundred thousand rupees."""
@@ -186,5 +186,7 @@ USE_CASE = UseCase(
     gap_days=5,
     holdout_days=120,
     is_seasonal=False,
+    # The mean of 200 sessions has its first value then
+    watch=Watch(warm_up_days=290),
     calendar=Calendar(kind="exchange", exchange="XBOM", added=(*_MUHURAT, *_SATURDAYS)),
 )

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.base import RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor, VotingRegressor
 from sklearn.impute import SimpleImputer
@@ -20,7 +20,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.blocks import held_out
-from pipelines.estimators import EmptyFiller
+from pipelines.columns import Columns, from_frame, matrix, stacked, unstacked
+from pipelines.estimators import EmptyFiller, PredictsColumns, TransformsColumns
 from pipelines.use_cases.flood.metrics import all_metrics, nse
 
 THRESHOLD = "flood_threshold_m3s"
@@ -34,23 +35,27 @@ WARN_FROM = 0.5
 """Flood probability from which a warning goes out."""
 
 
-class SiteScaler(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SiteScaler(TransformsColumns):
     """Divides discharges by the site's flood threshold; keeps the threshold as the last column, in m³/s."""
 
     def fit(self, features: pd.DataFrame, target: object = None) -> Self:
         """Remembers the columns and their order."""
         self.feature_names_in_ = np.asarray(features.columns, dtype=object)
         self.scaled_ = [name for name in features.columns if name.endswith("_m3s") and name != THRESHOLD]
+        self.names_ = [*self.scaled_, *(name for name in features.columns if name not in self.scaled_)]
+        self.made_ = [*(name for name in features.columns if name != THRESHOLD), THRESHOLD]
         return self
 
-    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+    def transform_columns(self, columns: Columns) -> Columns:
         """The same columns, scaled, as floats; the threshold last. Rows without a threshold become missing."""
-        frame = features.loc[:, list(self.feature_names_in_)].astype("float64")
-        frame[self.scaled_] = frame[self.scaled_].div(frame[THRESHOLD], axis=0)
-        return frame[[name for name in frame.columns if name != THRESHOLD] + [THRESHOLD]]
+        rows = stacked(columns, self.names_)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows[: len(self.scaled_)] /= columns[THRESHOLD]
+        scaled = unstacked(self.names_, rows)
+        return {name: scaled[name] for name in self.made_}
 
 
-class ConformalForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class ConformalForecaster(RegressorMixin, PredictsColumns):  # type: ignore[misc]
     """A regressor and the distribution of its errors, from blocks of time that it was not fitted on.
 
     The errors are those of a blocked cross-validation, kept as quantiles by bin of the forecast (Mondrian
@@ -74,11 +79,13 @@ class ConformalForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             TooFewRowsError: the days are too few to hold out blocks of them.
         """
-        inputs, threshold = features.drop(columns=THRESHOLD), features[THRESHOLD].to_numpy()
+        self.inputs_ = [name for name in features.columns if name != THRESHOLD]
+        columns = from_frame(features)
+        inputs, threshold = matrix(columns, self.inputs_), columns[THRESHOLD]
         ratio = np.asarray(target, dtype="float64") / threshold
         unseen = np.empty(len(ratio))
         for fitted, held in held_out(days, known, BLOCKS):
-            unseen[held] = clone(self.regressor).fit(inputs.iloc[fitted], ratio[fitted]).predict(inputs.iloc[held])
+            unseen[held] = clone(self.regressor).fit(inputs[fitted], ratio[fitted]).predict(inputs[held])
         self.held_out_nse_ = nse(ratio, np.maximum(unseen, 0.0))
         self.edges_ = np.unique(np.quantile(unseen, BIN_EDGES[1:-1]))
         bins = np.digitize(unseen, self.edges_)
@@ -92,19 +99,18 @@ class ConformalForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.regressor_ = clone(self.regressor).fit(inputs, ratio)
         return self
 
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+    def predict_columns(self, columns: Columns) -> Columns:
         """Forecasts, a row a row: the columns `OUTPUTS`; missing where the site has no threshold."""
-        threshold = features[THRESHOLD].to_numpy(dtype="float64")
-        inputs = features.drop(columns=THRESHOLD)
+        threshold = columns[THRESHOLD]
+        inputs = matrix(columns, self.inputs_)
         known = np.isfinite(threshold) & (threshold > 0)
-        point = np.full(len(features), np.nan)
+        point = np.full(len(threshold), np.nan)
         if known.any():
             point[known] = self.regressor_.predict(inputs[known])
         spread = np.maximum(point[:, None] + self.errors_[np.digitize(point, self.edges_)], 0.0)
         quantiles = {f"discharge_p{level}_m3s": spread[:, level * 2] * threshold for level in (10, 50, 90)}
-        frame = pd.DataFrame({"discharge_m3s": np.maximum(point, 0.0) * threshold, **quantiles}, index=features.index)
-        frame["flood_probability"] = np.where(known, _share_above(spread, 1.0), np.nan)
-        return frame[list(OUTPUTS)]
+        probability = np.where(known, _share_above(spread, 1.0), np.nan)
+        return {"discharge_m3s": np.maximum(point, 0.0) * threshold, **quantiles, "flood_probability": probability}
 
 
 def _share_above(spread: NDArray[np.float64], level: float) -> NDArray[np.float64]:

@@ -12,9 +12,10 @@ import polars as pl
 
 from pipelines.http import Upstream
 from pipelines.landing import LandedObject, Received, Recording
+from pipelines.news import News
 from pipelines.settings import Settings
 from pipelines.spec import Dataset
-from pipelines.use_cases.flood import camels, openmeteo, usgs
+from pipelines.use_cases.flood import camels, instants, openmeteo, usgs
 from pipelines.use_cases.flood.spec import SITES, USE_CASE
 from pipelines.window import Window
 
@@ -25,14 +26,27 @@ PAST_FORECASTS_SINCE = date(2016, 1, 1)
 """The upstream keeps no forecasts from before."""
 
 
-def fetch(dataset: Dataset, window: Window, settings: Settings) -> list[Received]:
-    """All answers of one data set for a window (dates at the sites).
+def fetch(dataset: Dataset, window: Window, settings: Settings) -> Iterator[Received]:
+    """All answers of one data set for a window (dates at the sites), each asked for when it is wanted.
 
     Raises:
         SourceError: an upstream cannot be reached or refuses, after all tries.
         ContractError: an upstream calls the request wrong.
     """
-    return list(_FETCHERS[dataset.name](window, settings))
+    yield from _FETCHERS[dataset.name](window, settings)
+
+
+def fetch_news(dataset: Dataset, news: News, settings: Settings) -> Iterator[Received]:
+    """What there is of the instantaneous values since those that are known: one request for the sites that are up to
+    date, and one for those that are behind.
+
+    Raises:
+        SourceError: an upstream cannot be reached or refuses, after all tries.
+        ContractError: an upstream calls the request wrong.
+    """
+    with _upstream(dataset.source, settings) as upstream:
+        for since, sites in news.asked([site["site_id"] for site in _sites(settings)]):
+            yield from instants.fetch(upstream, sites, since, news.until)
 
 
 def _sites(settings: Settings) -> list[dict[str, str]]:
@@ -148,6 +162,14 @@ def _parse_discharge(answers: list[tuple[LandedObject, bytes]]) -> pl.DataFrame:
     return usgs.to_frame(rows)
 
 
+def _parse_instants(answers: list[tuple[LandedObject, bytes]]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for item, body in answers:
+        read = instants.parse_nwis if item.format == "usgs-nwis" else instants.parse_ogc
+        rows += read(body, item.request)
+    return instants.to_frame(rows)
+
+
 def _parse_weather(answers: list[tuple[LandedObject, bytes]]) -> pl.DataFrame:
     frames = []
     for item, body in answers:
@@ -174,6 +196,7 @@ def _parse_forecast(answers: list[tuple[LandedObject, bytes]]) -> pl.DataFrame:
 _PARSERS = {
     "sites": _parse_sites,
     "discharge": _parse_discharge,
+    "instantaneous": _parse_instants,
     "weather": _parse_weather,
     "forecast": _parse_forecast,
 }

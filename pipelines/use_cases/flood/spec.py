@@ -1,6 +1,6 @@
 """River floods: tomorrow's mean discharge of a river, with quantiles and the probability of a flood."""
 
-from pipelines.spec import Column, Dataset, Gate, Intervals, Retention, Segmentation, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Intervals, Nowcast, Retention, Segmentation, Source, Sunset, UseCase
 
 _SITE = Column(name="site_id", type="string", key=True, doc="USGS site number, with its leading zeros.")
 _DAY = Column(name="day", type="date", key=True, coercions=("text",), doc="Calendar day in the site's own time zone.")
@@ -52,6 +52,8 @@ DISCHARGE = Dataset(
     source="usgs",
     version="1.0",
     correction_days=14,
+    # Not by its values: that a gauge has none under ice is no fault of a day
+    complete_by=("site_id",),
     columns=(
         _SITE,
         _DAY,
@@ -81,6 +83,8 @@ WEATHER = Dataset(
     source="openmeteo_archive",
     version="1.0",
     correction_days=10,
+    complete_by=("site_id",),
+    complete_values=("precip_mm", "temp_mean_c"),
     columns=(
         _SITE,
         _DAY,
@@ -112,6 +116,8 @@ FORECAST = Dataset(
     source="openmeteo_forecast",
     version="1.0",
     correction_days=0,
+    complete_by=("site_id",),
+    complete_values=("precip_next_mm", "temp_next_c"),
     columns=(
         _SITE,
         Column(name="day", type="date", key=True, doc="The day before the one that is forecast, at the site."),
@@ -143,6 +149,43 @@ FORECAST = Dataset(
     ),
 )
 
+INSTANTANEOUS = Dataset(
+    name="instantaneous",
+    source="usgs",
+    version="1.0",
+    partition="month",
+    keep_days=90,
+    columns=(
+        _SITE,
+        Column(name="day", type="date", key=True, doc="Day of observed_at in UTC."),
+        Column(
+            name="observed_at",
+            type="timestamp",
+            key=True,
+            coercions=("text",),
+            doc="When it was measured; most gauges do so every 15 minutes.",
+        ),
+        Column(
+            name="discharge_m3s",
+            type="float",
+            coercions=("text",),
+            unit="m3/s",
+            nullable=True,
+            minimum=0,
+            maximum=300_000,
+            doc="Discharge at that moment; empty where the gauge gives none (ice, equipment).",
+        ),
+        Column(name="is_provisional", type="bool", doc="Still subject to revision by the USGS."),
+        Column(name="is_estimated", type="bool", doc="Estimated by the USGS (qualifier e)."),
+        Column(
+            name="qualifiers",
+            type="string",
+            nullable=True,
+            doc="The upstream's qualifiers, joined by blanks.",
+        ),
+    ),
+)
+
 USE_CASE = UseCase(
     slug="flood",
     title="River floods",
@@ -152,7 +195,19 @@ USE_CASE = UseCase(
     timezone="UTC",
     history_start="2004-01-01",
     sources=(
-        Source(name="usgs", live_url="https://api.waterdata.usgs.gov", sandbox_path="/usgs"),
+        Source(
+            name="usgs",
+            live_url="https://api.waterdata.usgs.gov",
+            sandbox_path="/usgs",
+            sunsets=(
+                Sunset(
+                    what="NWIS WaterServices (waterservices.usgs.gov: dv, iv), from which recorded answers are read",
+                    ends_on="2027-01-01",  # announced for early 2027, without a day
+                    link="https://water.code-pages.usgs.gov/dataRetrieval/articles/Status.html",
+                    instead="Record answers of the OGC API (api.waterdata.usgs.gov), which the daily run asks already.",
+                ),
+            ),
+        ),
         Source(name="openmeteo_archive", live_url="https://archive-api.open-meteo.com", sandbox_path="/archive"),
         Source(name="openmeteo_forecast", live_url="https://api.open-meteo.com", sandbox_path="/forecast"),
         Source(
@@ -186,6 +241,7 @@ USE_CASE = UseCase(
     ),
     memory_days=90,
     yearly_memory=True,
+    nowcast=Nowcast(datasets=(INSTANTANEOUS,), label_column="discharge_m3s"),
     # A model of rare floods learns from all years there are
     retention=Retention(landing_days=50 * 365, normalized_days=50 * 365, features_days=50 * 365),
 )

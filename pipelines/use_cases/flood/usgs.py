@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 import polars as pl
@@ -45,6 +45,18 @@ SCHEMA = {
 }
 
 
+class Told(NamedTuple):
+    """A value as an answer tells it: its time as text, its figure as it came, and what makes m3/s of it."""
+
+    site_id: str
+    time: str | None
+    value: Any
+    factor: float
+    provisional: bool
+    qualifiers: list[str]
+    series: str
+
+
 def fetch(upstream: Upstream, site_id: str, window: Window) -> Iterator[Received]:
     """The pages of one site's daily mean discharge."""
     answer = upstream.get(
@@ -59,9 +71,18 @@ def fetch(upstream: Upstream, site_id: str, window: Window) -> Iterator[Received
             "skipGeometry": "true",
         },
     )
+    yield from pages(upstream, answer, "usgs-ogc", {"site_id": site_id})
+
+
+def pages(upstream: Upstream, answer: Answer, format_: str, context: dict[str, str]) -> Iterator[Received]:
+    """An answer of the OGC API, and the pages that follow it.
+
+    Raises:
+        ContractError: the pages lead in a circle.
+    """
     asked: set[str] = set()
     while True:
-        yield Received(answer.body, answer.url, "usgs-ogc", {"site_id": site_id})
+        yield Received(answer.body, answer.url, format_, context)
         following = _next_page(answer)
         if following is None:
             return
@@ -93,35 +114,48 @@ def parse_ogc(body: bytes, where: str) -> list[dict[str, Any]]:
     Raises:
         ContractError: not a FeatureCollection, a field is missing, or the unit is unknown.
     """
+    return [daily_row(told) for told in ogc_values(body, where, DAILY_MEAN)]
+
+
+def ogc_values(body: bytes, where: str, statistic: str) -> Iterator[Told]:
+    """The values of one page of a collection; those of other parameters and statistics are passed over.
+
+    Raises:
+        ContractError: not a FeatureCollection, a field is missing, or the unit is unknown.
+    """
     document = _read_json(body, where)
     require_fields(document, ["features"], f"The answer of {where}")
     if not isinstance(document["features"], list):
         raise ContractError(f"The features of {where} are no list. Nothing was loaded.")
-    rows = []
     for feature in document["features"]:
         properties = feature.get("properties") or {}
         require_fields(properties, FIELDS, f"A feature of {where}")
-        if (properties["parameter_code"], properties["statistic_id"]) != (DISCHARGE, DAILY_MEAN):
+        if (properties["parameter_code"], properties["statistic_id"]) != (DISCHARGE, statistic):
             continue
-        qualifiers = _as_list(properties["qualifier"])
-        rows.append(
-            _row(
-                site_id=str(properties["monitoring_location_id"]).removeprefix("USGS-"),
-                day=properties["time"],
-                value=properties["value"],
-                factor=_factor(properties["unit_of_measure"], where),
-                provisional=properties["approval_status"] != "Approved",
-                qualifiers=qualifiers,
-                series=str(properties.get("time_series_id") or ""),
-            )
+        yield Told(
+            site_id=str(properties["monitoring_location_id"]).removeprefix("USGS-"),
+            time=properties["time"],
+            value=properties["value"],
+            factor=_factor(properties["unit_of_measure"], where),
+            provisional=properties["approval_status"] != "Approved",
+            qualifiers=_as_list(properties["qualifier"]),
+            series=str(properties.get("time_series_id") or ""),
         )
-    return rows
 
 
 def parse_nwis(
     body: bytes, where: str, parameter: str = DISCHARGE, statistic: str = DAILY_MEAN
 ) -> list[dict[str, Any]]:
-    """Rows of one NWIS answer (WaterML as JSON, schema `SCHEMA`); other parameters and statistics are passed over.
+    """Rows of one NWIS answer of daily values (schema `SCHEMA`); other parameters and statistics are passed over.
+
+    Raises:
+        ContractError: not such an answer, or the unit is unknown.
+    """
+    return [daily_row(told) for told in nwis_values(body, where, parameter, {statistic})]
+
+
+def nwis_values(body: bytes, where: str, parameter: str, statistics: Set[str]) -> list[Told]:
+    """The values of one NWIS answer (WaterML as JSON) of a parameter and one of these statistics.
 
     Raises:
         ContractError: not such an answer, or the unit is unknown.
@@ -130,7 +164,7 @@ def parse_nwis(
     require_fields(document, ["value"], f"The answer of {where}")
     require_fields(document["value"] or {}, ["timeSeries"], f"The field 'value' of {where}")
     try:
-        return list(_nwis_rows(document["value"]["timeSeries"], where, parameter, statistic))
+        return list(_nwis_told(document["value"]["timeSeries"], where, parameter, statistics))
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ContractError(
             f"The answer of {where} is not WaterML as the USGS writes it ({type(error).__name__}: {error}). "
@@ -138,20 +172,20 @@ def parse_nwis(
         ) from error
 
 
-def _nwis_rows(all_series: list[Any], where: str, parameter: str, statistic: str) -> Iterator[dict[str, Any]]:
+def _nwis_told(all_series: list[Any], where: str, parameter: str, statistics: Set[str]) -> Iterator[Told]:
     for series in all_series:
         variable = series["variable"]
-        statistics = [option.get("optionCode") for option in variable["options"]["option"]]
-        if variable["variableCode"][0]["value"] != parameter or statistic not in statistics:
+        has = {option.get("optionCode") for option in variable["options"]["option"]}
+        if variable["variableCode"][0]["value"] != parameter or not has & statistics:
             continue
         factor = _factor(variable["unit"]["unitCode"], where) if parameter == DISCHARGE else 1.0
         for sensor in series["values"]:
             for item in sensor["value"]:
                 require_fields(item, ["value", "dateTime"], f"A value of {where}")
                 qualifiers = _as_list(item.get("qualifiers"))
-                yield _row(
+                yield Told(
                     site_id=series["sourceInfo"]["siteCode"][0]["value"],
-                    day=item["dateTime"],
+                    time=item["dateTime"],
                     value=item["value"],
                     factor=factor,
                     provisional="A" not in qualifiers,
@@ -174,24 +208,26 @@ def _factor(unit: str, where: str) -> float:
     return UNITS[unit]
 
 
-def _row(
-    *, site_id: str, day: str | None, value: Any, factor: float, provisional: bool, qualifiers: list[str], series: str
-) -> dict[str, Any]:
-    text = "" if value is None else str(value).strip()
-    if text.lower() in REMARKS:
-        qualifiers = [*qualifiers, text]
+def measured(told: Told) -> dict[str, Any]:
+    """What a row has of a value, whatever time it is of: all but its time and its fault."""
+    text = "" if told.value is None else str(told.value).strip()
+    qualifiers = [*told.qualifiers, text] if text.lower() in REMARKS else told.qualifiers
     missing = text in NO_DATA or text.lower() in REMARKS
-    date, _, time_of_day = str(day or "").partition("T")
     return {
-        "site_id": site_id,
-        "day": date or None,
-        "discharge_m3s": None if missing else _convert(text, factor),
-        "is_provisional": provisional,
+        "site_id": told.site_id,
+        "discharge_m3s": None if missing else _convert(text, told.factor),
+        "is_provisional": told.provisional,
         "is_estimated": any(item.lower() in {"e", "estimated"} for item in qualifiers),
         "qualifiers": " ".join(qualifiers) or None,
-        "series": series,
-        FAULT: None if time_of_day in NO_TIME_OF_DAY else f"not a daily value: {day}",
+        "series": told.series,
     }
+
+
+def daily_row(told: Told) -> dict[str, Any]:
+    """The row of a daily value (schema `SCHEMA`)."""
+    date, _, time_of_day = str(told.time or "").partition("T")
+    fault = None if time_of_day in NO_TIME_OF_DAY else f"not a daily value: {told.time}"
+    return {"day": date or None, **measured(told), FAULT: fault}
 
 
 def _convert(text: str, factor: float) -> str:
@@ -203,24 +239,36 @@ def _convert(text: str, factor: float) -> str:
 
 
 def to_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """The rows in the contract's columns; where a site has several sensors, one row a day, the others faulted.
+    """The rows in the contract's columns; where a site has several sensors, one row a day, the others faulted."""
+    rows = valued_first(rows)
+    keep_one_sensor(rows, "day", lambda row: row.get("day"))
+    return pl.DataFrame(rows, schema=SCHEMA).drop("series")
 
-    A day's value comes from the sensor with the most values in the answer that has one that day, so that a gauge
-    that changes its sensor keeps its record.
+
+def valued_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in their order, but those without a value last: of two of one time the contract keeps the first."""
+    return sorted(rows, key=lambda row: row.get("discharge_m3s") is None)
+
+
+def keep_one_sensor(rows: list[dict[str, Any]], called: str, slot: Callable[[dict[str, Any]], Any]) -> None:
+    """Faults the rows of all sensors but one in each slot of time of a site; `called` is what the slot is.
+
+    A slot's value comes from the sensor with the most values in the answer that has one then, so that a gauge that
+    changes its sensor keeps its record.
     """
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         counts.setdefault(row["site_id"], Counter())[row["series"]] += row.get("discharge_m3s") is not None
     ranks = {site: {name: at for at, name in enumerate(_by_fullness(series))} for site, series in counts.items()}
-    best: dict[tuple[str, str | None], tuple[bool, int]] = {}
+    best: dict[tuple[str, Any], tuple[bool, int]] = {}
     usable = [row for row in rows if row[FAULT] is None]
     for row in usable:
-        key = (row["site_id"], row.get("day"))
+        key = (row["site_id"], slot(row))
         best[key] = min(_preference(row, ranks), best.get(key, (True, len(rows))))
     for row in usable:
-        if _preference(row, ranks) != best[row["site_id"], row.get("day")]:
-            row[FAULT] = f"secondary sensor {row['series']}: another one gives the value of the day"
-    return pl.DataFrame(rows, schema=SCHEMA).drop("series")
+        # Of the sensor that was chosen, also the rows without a value stay
+        if ranks[row["site_id"]][row["series"]] != best[row["site_id"], slot(row)][1]:
+            row[FAULT] = f"secondary sensor {row['series']}: another one gives the value of the {called}"
 
 
 def _preference(row: dict[str, Any], ranks: dict[str, dict[str, int]]) -> tuple[bool, int]:

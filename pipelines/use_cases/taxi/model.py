@@ -7,12 +7,13 @@ model that never sees the fare at prediction must not need it to know which rows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor, VotingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, Ridge
@@ -20,12 +21,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.blocks import held_out
+from pipelines.columns import Array, Columns, from_frame, is_text, matrix
 from pipelines.errors import TooFewRowsError
-from pipelines.estimators import EmptyFiller
+from pipelines.estimators import EmptyFiller, PredictsColumns, TransformsColumns
 from pipelines.use_cases.taxi import pictures
 from pipelines.use_cases.taxi.metrics import all_metrics
 
-Array = NDArray[np.float64]
 TARGET = "fare_usd"
 OUTPUTS = ("fare_usd",)
 RATES = ("standard", "jfk", "newark", "nassau or westchester")
@@ -46,7 +47,7 @@ _BOUNDED = (
 """Inputs that have outliers; an hour or a zone has none."""
 
 
-class TripInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TripInputs(TransformsColumns):
     """Turns a trip's features into numbers: the hour as an angle as well, a truth value for each rate."""
 
     def fit(self, features: pd.DataFrame, target: object = None) -> Self:
@@ -54,17 +55,19 @@ class TripInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.is_fitted_ = True
         return self
 
-    def transform(self, features: pd.DataFrame) -> pd.DataFrame:
+    def transform_columns(self, columns: Columns) -> Columns:
         """The columns that a model is fitted on, as floats."""
-        frame = features.loc[:, [*_PLAIN, *_FLAGS]].astype("float64")
-        angle = 2 * np.pi * frame["pickup_hour"] / 24
-        frame["hour_sin"], frame["hour_cos"] = np.sin(angle), np.cos(angle)
-        frame["is_weekend"] = (frame["weekday"] >= 6).astype("float64")
-        rate = features["rate"].astype("object")
-        for name in RATES[1:]:
-            frame[f"rate_{name.partition(' ')[0]}"] = (rate == name).astype("float64")
-        frame["rate_other"] = (~rate.isin(RATES)).astype("float64")
-        return frame
+        angle = 2 * np.pi * columns["pickup_hour"] / 24
+        rates = {f"rate_{name.partition(' ')[0]}": is_text(columns["rate"], name) for name in RATES}
+        return {
+            **{name: columns[name] for name in (*_PLAIN, *_FLAGS)},
+            "hour_sin": np.sin(angle),
+            "hour_cos": np.cos(angle),
+            "is_weekend": (columns["weekday"] >= 6).astype(np.float64),
+            # The first one is what is left where it is none of the others
+            **dict(list(rates.items())[1:]),
+            "rate_other": 1.0 - np.sum(list(rates.values()), axis=0),
+        }
 
 
 class Bounds(BaseEstimator):  # type: ignore[misc]
@@ -86,10 +89,10 @@ class Bounds(BaseEstimator):  # type: ignore[misc]
         self.fence_ = pd.DataFrame(np.vstack([found[0] - width, found[1] + width]), ["low", "high"], values.columns)
         return self
 
-    def clip(self, values: pd.DataFrame) -> pd.DataFrame:
-        """The values, those beyond the fence at the fence; what is missing stays so."""
-        fence = self.fence_[list(values.columns)]
-        return values.clip(fence.loc["low"].fillna(-np.inf), fence.loc["high"].fillna(np.inf), axis=1)
+    def within(self, names: Sequence[str]) -> tuple[Array, Array]:
+        """The fence of these columns, low and high; infinite where there is none."""
+        fence = self.fence_.reindex(columns=list(names)).to_numpy(dtype="float64")
+        return np.where(np.isnan(fence[0]), -np.inf, fence[0]), np.where(np.isnan(fence[1]), np.inf, fence[1])
 
     def hold(self, name: str, values: Array) -> NDArray[np.bool_]:
         """Which values of a column lie within its fence."""
@@ -98,7 +101,7 @@ class Bounds(BaseEstimator):  # type: ignore[misc]
         return inside
 
 
-class FareForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class FareForecaster(RegressorMixin, PredictsColumns):  # type: ignore[misc]
     """A line in the distance and a regressor of what is left of it, within bounds that come from the training part.
 
     Rows whose fare lies beyond the fence are not learnt from. At prediction no row is left out: its inputs are held
@@ -121,44 +124,49 @@ class FareForecaster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             TooFewRowsError: the days are too few to hold out blocks of them.
         """
-        fare = np.asarray(target, dtype="float64")
-        unseen = np.empty(len(fare))
+        fare, self.names_ = np.asarray(target, dtype="float64"), list(features.columns)
+        inputs, unseen = matrix(from_frame(features), self.names_), np.empty(len(fare))
         for fitted, held in held_out(days, known, BLOCKS):
-            inner = clone(self)._learn(features.iloc[fitted], fare[fitted])
-            unseen[held] = inner.predict(features.iloc[held])["fare_usd"]
+            inner = clone(self)
+            inner.names_ = self.names_
+            unseen[held] = inner._learn(inputs[fitted], fare[fitted])._said(inputs[held])
         self.held_out_rmse_ = float(np.sqrt(np.mean((unseen - fare) ** 2)))
-        return self._learn(features, fare)
+        return self._learn(inputs, fare)
 
-    def _learn(self, features: pd.DataFrame, fare: Array) -> Self:
-        self.bounds_ = Bounds().fit(features[list(_BOUNDED)].assign(fare_usd=fare))
+    def _learn(self, inputs: Array, fare: Array) -> Self:
+        self.rates_ = [at for at, name in enumerate(self.names_) if name.startswith("rate_")]
+        self.distance_ = self.names_.index("distance_miles")
+        bounded = inputs[:, [self.names_.index(name) for name in _BOUNDED]]
+        self.bounds_ = Bounds().fit(pd.DataFrame(bounded, columns=list(_BOUNDED)).assign(fare_usd=fare))
+        self.within_ = self.bounds_.within(self.names_)
         kept = self.bounds_.hold("fare_usd", fare)
         if not kept.any():
             raise TooFewRowsError("No row of the training part has a fare within its own bounds.")
-        inputs = self._bounded(features[kept])
-        self.line_ = LinearRegression().fit(_line_inputs(inputs), fare[kept])
-        left = fare[kept] - self.line_.predict(_line_inputs(inputs))
+        inputs = np.clip(inputs[kept], *self.within_)
+        self.line_ = LinearRegression().fit(self._line_inputs(inputs), fare[kept])
+        left = fare[kept] - self.line_.predict(self._line_inputs(inputs))
         self.regressor_ = clone(self.regressor).fit(inputs, left)
         return self
 
-    def _bounded(self, features: pd.DataFrame) -> pd.DataFrame:
-        return features.assign(**dict(self.bounds_.clip(features[list(_BOUNDED)]).items()))
-
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+    def predict_columns(self, columns: Columns) -> Columns:
         """Forecasts, a row a row: the columns `OUTPUTS`, in USD; missing where the distance is."""
-        inputs = self._bounded(features)
-        known = inputs["distance_miles"].notna().to_numpy()
+        return {"fare_usd": self._said(matrix(columns, self.names_))}
+
+    def _said(self, inputs: Array) -> Array:
+        inputs = np.clip(inputs, *self.within_)
+        known = ~np.isnan(inputs[:, self.distance_])
         fare = np.full(len(inputs), np.nan)
         if known.any():
             rows = inputs[known]
-            fare[known] = self.line_.predict(_line_inputs(rows)) + self.regressor_.predict(rows)
-        return pd.DataFrame({"fare_usd": np.maximum(fare, 0.0)}, index=features.index)
+            fare[known] = self.line_.predict(self._line_inputs(rows)) + self.regressor_.predict(rows)
+        said: Array = np.maximum(fare, 0.0)
+        return said
 
-
-def _line_inputs(inputs: pd.DataFrame) -> Array:
-    """The distance, and each rate by itself and with the distance: a flat fare is another line."""
-    rates = inputs[[name for name in inputs.columns if name.startswith("rate_")]].to_numpy(dtype="float64")
-    distance = inputs[["distance_miles"]].fillna(0.0).to_numpy(dtype="float64")
-    return np.hstack([distance, rates, rates * distance])
+    def _line_inputs(self, inputs: Array) -> Array:
+        """The distance, and each rate by itself and with the distance: a flat fare is another line."""
+        rates, distance = inputs[:, self.rates_], inputs[:, [self.distance_]]
+        distance = np.where(np.isnan(distance), 0.0, distance)
+        return np.hstack([distance, rates, rates * distance])
 
 
 def candidates(seed: int = 0) -> dict[str, Pipeline]:

@@ -1,6 +1,6 @@
 """New York's yellow taxis: the metered fare of a trip, from the monthly files of the Taxi and Limousine Commission."""
 
-from pipelines.spec import Column, Dataset, Gate, Segmentation, Source, UseCase
+from pipelines.spec import Column, Dataset, Gate, Segmentation, Source, UseCase, Watch
 
 MOST_USD = 1_000.0
 """No trip is charged more; what is, is a slip of the keys (3,004.00 for one mile) and goes to quarantine."""
@@ -166,6 +166,8 @@ USE_CASE = UseCase(
     is_seasonal=False,
     drift_by_entity=False,
     watches_volume=True,
+    # A window is a month: a second one to be sure would be a month late
+    watch=Watch(windows=1, of=1),
     sample_rows=120_000,
     measured_by="rate",
 )

@@ -17,7 +17,7 @@ from unit.equities.market import LABELS, NOTES, market
 from pipelines.errors import TooFewRowsError
 from pipelines.registry import get_use_case
 from pipelines.use_cases.equities import model
-from pipelines.use_cases.equities.model import OUTPUTS, TARGET, DirectionForecaster, ScaleFree, _even
+from pipelines.use_cases.equities.model import _MADE, OUTPUTS, TARGET, DirectionForecaster, ScaleFree, _even
 
 USE_CASE = get_use_case("equities")
 ALL = market()
@@ -181,11 +181,11 @@ class _Backwards:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {}
 
-    def fit(self, inputs: pd.DataFrame, is_up: np.ndarray) -> _Backwards:
+    def fit(self, inputs: np.ndarray, is_up: np.ndarray) -> _Backwards:
         return self
 
-    def predict_proba(self, inputs: pd.DataFrame) -> np.ndarray:
-        said = 1 / (1 + np.exp(-30 * inputs["return_5d_to_market"].fillna(0)))
+    def predict_proba(self, inputs: np.ndarray) -> np.ndarray:
+        said = 1 / (1 + np.exp(-30 * np.nan_to_num(inputs[:, _MADE.index("return_5d_to_market")])))
         return np.column_stack([1 - said, said])
 
 
@@ -200,12 +200,13 @@ def test_a_classifier_that_the_held_out_days_speak_against_says_the_same_of_all(
 
 def test_probabilities_are_calibrated_on_days_that_were_held_out() -> None:
     class Certain(_Backwards):
-        def predict_proba(self, inputs: pd.DataFrame) -> np.ndarray:
+        def predict_proba(self, inputs: np.ndarray) -> np.ndarray:
             return super().predict_proba(inputs)[:, ::-1] ** 3  # knows the direction, and is far too sure
 
     pipeline = Pipeline([("scale", ScaleFree()), ("forecast", DirectionForecaster(Certain()))])
     forecast = fit(pipeline, TRAIN).predict(HOLDOUT[FEATURES])
-    raw = HOLDOUT.assign(up_probability=Certain().predict_proba(ScaleFree().transform(HOLDOUT))[:, 1], is_up=1.0)
+    inputs = ScaleFree().transform(HOLDOUT).to_numpy()
+    raw = HOLDOUT.assign(up_probability=Certain().predict_proba(inputs)[:, 1], is_up=1.0)
     ours, theirs = (model.metrics(HOLDOUT, said)["calibration_error"] for said in (forecast, raw))
     assert ours < theirs / 2
 

@@ -1,0 +1,61 @@
+"""What comes before the services: databases, roles, migrations and pools. It may be run again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from headwater.containers import roles
+from headwater.stack.databases import is_migrated, make_databases, migrate
+from headwater.stack.postgres import DATABASES, reader_of, source_databases
+from headwater.stack.services import DATABASE_OF
+from pipelines.errors import StackError
+from pipelines.pools import pools
+from pipelines.registry import use_cases
+
+SERVER = "postgres:5432"
+
+
+def run(given: Mapping[str, str]) -> None:
+    """Prepares Postgres, and Airflow in it.
+
+    Args:
+        given: the environment, with POSTGRES_PASSWORD, DATABASE_<ROLE>_PASSWORD of each role, and SERVING_KEY.
+
+    Raises:
+        StackError: a password is missing, or a migration failed.
+    """
+    passwords = _passwords(given)
+
+    def url(name: str, role: str | None = None) -> str:
+        role = role or name
+        return f"postgresql://{role}:{passwords[role]}@{SERVER}/{name}"
+
+    make_databases(url, passwords)
+    waiting = [name for name in DATABASE_OF.values() if not is_migrated(url(name), name)]
+    # Most of a first start; the two have nothing to do with each other
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: migrate(url(name), name), waiting))
+    roles.apply(url("headwater", "postgres"), url("headwater", roles.PIPELINE), passwords)
+    roles.keep_key(url("headwater", roles.PIPELINE), given["SERVING_KEY"])
+    _make_pools()
+
+
+def _passwords(given: Mapping[str, str]) -> dict[str, str]:
+    sources = [role for name in source_databases() for role in (name, reader_of(name))]
+    names = {role: f"DATABASE_{role.upper()}_PASSWORD" for role in
+             (*DATABASES, roles.PIPELINE, roles.ANALYST, roles.SERVING, *sources)}  # fmt: skip
+    names["postgres"] = "POSTGRES_PASSWORD"
+    if missing := [name for name in (*names.values(), "SERVING_KEY") if not given.get(name)]:
+        raise StackError(f"{', '.join(missing)} must be set; `make env` writes a new .env with all of them.")
+    return {role: given[name] for role, name in names.items()}
+
+
+def _make_pools() -> None:
+    """In the database itself: the API server is not up yet."""
+    from airflow.models.pool import Pool
+
+    for pool in pools(use_cases().values()):
+        Pool.create_or_update_pool(
+            name=pool.name, slots=pool.slots, description=pool.description, include_deferred=False
+        )

@@ -1,0 +1,110 @@
+"""Who may do what in the warehouse: four roles, made where they are missing and set right at each start.
+
+headwater    owns the database, the schemas `ops` and `serving`, and the tables that are only ever added to
+pipeline     what the DAGs run as: makes and fills tables, adds to those that are only ever added to
+analyst      reads features and predictions, no API keys, and writes nothing
+serving      what the service runs as: reads features, promotions, keys; adds predictions
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg2 import sql
+
+from headwater.stack.databases import create_role, open_cursor
+from models import history
+from pipelines.errors import StackError
+from pipelines.registry import use_cases
+
+OWNER, PIPELINE, ANALYST, SERVING = "headwater", "pipeline", "analyst", "serving"
+_APPEND_ONLY = ("ops.promotions", "ops.evidence", "serving.experiments")
+_GUARDS = ("ops.refuse_change()", "serving.refuse_change()")
+"""The functions that keep those tables so: who owns one can replace it."""
+_SHARED = f"""
+grant create, temporary on database headwater to {PIPELINE};
+create schema if not exists ops authorization {OWNER};
+create schema if not exists serving authorization {OWNER};
+grant usage, create on schema ops, serving to {PIPELINE};
+grant usage on schema ops, serving to {SERVING};
+grant usage on schema serving to {ANALYST};
+-- How old the oldest transaction is, whosoever it is (platform__health)
+grant pg_read_all_stats to {PIPELINE};
+alter role {ANALYST} set default_transaction_read_only = on;
+alter role {ANALYST} set statement_timeout = '15min';
+alter default privileges for role {PIPELINE} in schema serving grant select on tables to {ANALYST}, {SERVING};
+"""
+_OF_USE_CASE = f"""
+create schema if not exists {{raw}} authorization {PIPELINE};
+create schema if not exists {{features}} authorization {PIPELINE};
+grant usage on schema {{features}} to {ANALYST}, {SERVING};
+grant select on all tables in schema {{features}} to {ANALYST}, {SERVING};
+alter default privileges for role {PIPELINE} in schema {{features}} grant select on tables to {ANALYST}, {SERVING};
+"""
+_TABLES = f"""
+grant select on all tables in schema serving to {ANALYST}, {SERVING};
+revoke all on serving.api_keys from {ANALYST};
+grant update (last_used_at) on serving.api_keys to {SERVING};
+grant insert on serving.predictions to {SERVING};
+grant select, insert, delete on serving.shipped to {SERVING};
+grant select on ops.promotions to {SERVING};
+-- Makes the partition of a day, which the service may not do itself
+alter function serving.make_partition(text, date) security definer set search_path = pg_catalog, pg_temp;
+revoke execute on function serving.make_partition(text, date) from public;
+grant execute on function serving.make_partition(text, date) to {SERVING};
+"""
+
+
+def apply(superuser_url: str, pipeline_url: str, passwords: Mapping[str, str]) -> None:
+    """Makes the roles, schemas and grants of the warehouse.
+
+    Args:
+        superuser_url: of the database `headwater`, as Postgres' superuser.
+        pipeline_url: of the same database as the role `pipeline`.
+        passwords: of the roles.
+    """
+    with open_cursor(superuser_url) as cursor:
+        for role in (PIPELINE, ANALYST, SERVING):
+            create_role(cursor, role, passwords[role])
+            cursor.execute(sql.SQL("grant connect on database headwater to {}").format(sql.Identifier(role)))
+        cursor.execute(_SHARED)
+        for use_case in use_cases().values():
+            names = {"raw": sql.Identifier(use_case.raw_schema), "features": sql.Identifier(use_case.schema)}
+            cursor.execute(sql.SQL(_OF_USE_CASE).format(**names))
+    history.ensure(pipeline_url)
+    with open_cursor(superuser_url) as cursor:
+        cursor.execute(_TABLES)
+        _protect(cursor)
+
+
+def _protect(cursor: Any) -> None:
+    for table in _APPEND_ONLY:
+        cursor.execute(f"alter table {table} owner to {OWNER}")
+        cursor.execute(f"grant select, insert on {table} to {PIPELINE}")
+    for function in _GUARDS:
+        cursor.execute(f"alter function {function} owner to {OWNER}")
+
+
+def keep_key(url: str, key: str) -> None:
+    """Lets the key of the stack's own commands in, such as `.env` has it; another one of that name is revoked.
+
+    Raises:
+        StackError: it is no key, such as `hw_<id>_<secret>`.
+    """
+    parts = key.split("_", 2)
+    if len(parts) != 3 or parts[0] != "hw" or len(parts[2]) < 32:
+        raise StackError("SERVING_KEY is no key of the service, hw_<id>_<secret>; take the one that `make env` made.")
+    hashed = hashlib.sha256(parts[2].encode()).hexdigest()
+    with open_cursor(url) as cursor:
+        cursor.execute(
+            "update serving.api_keys set revoked_at = now(), revoked_by = 'stack'"
+            " where name = 'stack' and key_id <> %s and revoked_at is null",
+            (parts[1],),
+        )
+        cursor.execute(
+            "insert into serving.api_keys (key_id, secret_sha256, name, created_by) values (%s, %s, 'stack', 'stack')"
+            " on conflict (key_id) do nothing",
+            (parts[1], hashed),
+        )

@@ -1,0 +1,122 @@
+"""Bulk requests and answers as streams of Arrow's (IPC): a table in, a table out, row by row in the same order.
+
+A table whose columns are the entity, with or without the day, asks for entities; any other is one of features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from models.serving.answers import Answer, age_hours
+from models.serving.card import Feature, ServingCard
+from models.serving.limits import MAX_ARROW_ROWS
+from models.serving.schema import LARGEST, LARGEST_WHOLE, Problem, RefusedError
+
+_TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
+
+
+def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] | None, list[dict[str, Any]]]:
+    """The wanted (entity, day), or None and the rows of features, each with all columns in the card's order.
+
+    Raises:
+        RefusedError: it is no such stream, or none that the card's model can take.
+    """
+    try:
+        with pa.ipc.open_stream(body) as stream:
+            table = stream.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise _refused(f"The body is no stream of Arrow's: {said or 'it ends too early'}.") from error
+    if not 1 <= table.num_rows <= MAX_ARROW_ROWS:
+        raise _refused(f"The table must have 1 to {MAX_ARROW_ROWS} rows, and has {table.num_rows}.")
+    names = set(table.column_names)
+    if card.entity in names and names <= {card.entity, card.day}:
+        return _entities(card, table), []
+    return None, _rows(card, table)
+
+
+def _entities(card: ServingCard, table: pa.Table) -> list[tuple[Any, date | None]]:
+    kind = {"string": "string", "int": "int"}[card.entity_type]
+    entities = _values(table, Feature.model_validate({"name": card.entity, "type": kind}))
+    if card.day not in table.column_names:
+        return [(entity, None) for entity in entities]
+    return list(zip(entities, _cast(table, card.day, pa.date32()).to_pylist(), strict=True))
+
+
+def _rows(card: ServingCard, table: pa.Table) -> list[dict[str, Any]]:
+    known = card.feature_names
+    if unknown := [name for name in table.column_names if name not in known]:
+        raise _refused(f"{unknown[0]} is not a known column; known are: {', '.join(known)}.", unknown[0])
+    if len(table.column_names) != len(set(table.column_names)):
+        raise _refused("The table has two columns of one name.")
+    columns = [_values(table, feature) for feature in card.features]
+    return [dict(zip(known, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(table: pa.Table, feature: Feature) -> list[Any]:
+    name = feature.name
+    if name not in table.column_names:
+        if feature.nullable:
+            return [None] * int(table.num_rows)
+        raise _refused(f"{name} is missing.", name)
+    column = _cast(table, name, _TYPES[feature.type])
+    if column.null_count and not feature.nullable:
+        raise _refused(f"{name} may not be missing in any row.", name)
+    values: list[Any] = column.to_pylist()
+    if feature.type == "float":
+        # As everywhere, NaN is what is missing
+        values = [None if value is None or value != value else value for value in values]
+    _refuse_odd(feature, values)
+    return values
+
+
+def _refuse_odd(feature: Feature, values: Sequence[Any]) -> None:
+    name, known = feature.name, [value for value in values if value is not None]
+    if len(known) < len(values) and not feature.nullable:
+        raise _refused(f"{name} may not be missing in any row.", name)
+    if not known or feature.type == "bool":
+        return
+    if feature.type == "string":
+        if any(len(value) > 1000 or "\0" in value for value in known):
+            raise _refused(f"{name} has a text of more than 1000 characters, or with a NUL.", name)
+        return
+    most = LARGEST if feature.type == "float" else LARGEST_WHOLE
+    if max(known) > most or min(known) < -most:
+        raise _refused(f"{name} has a number beyond {most:g}.", name)
+
+
+def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return table[name].cast(kind)
+    except (pa.ArrowException, KeyError) as error:
+        raise _refused(f"{name} is {table.schema.field(name).type}, and must be {kind}.", name) from error
+
+
+def _refused(sentence: str, field: str | None = None) -> RefusedError:
+    return RefusedError(Problem(error=sentence, field=field))
+
+
+def write(answer: Answer) -> bytes:
+    """The answer as a stream of one table, with the columns that the JSON has."""
+    card = answer.card
+    columns: dict[str, Any] = {
+        "prediction_id": pa.array(answer.ids, pa.string()),
+        "model_version": pa.array(answer.versions, pa.int32()),
+    }
+    if answer.keys is not None:
+        days = [day for _, day in answer.keys]
+        columns[card.entity] = pa.array([entity for entity, _ in answer.keys], _TYPES[card.entity_type])
+        columns[card.day] = pa.array(days, pa.date32())
+        columns["features_age_hours"] = pa.array([age_hours(day, answer.now_s) for day in days], pa.float64())
+    kinds = [pa.float64()] * len(card.outputs) + [pa.string()] * len(card.texts)
+    for name, kind, values in zip(card.answer_names, kinds, zip(*answer.outputs, strict=True), strict=True):
+        columns[name] = pa.array(values, kind, from_pandas=True)
+    table, sink = pa.table(columns), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())

@@ -1,0 +1,129 @@
+"""Predictions of requests that come at once are made at once, without a timer: nobody waits for company.
+
+What came in during one turn of the event loop, or while a prediction ran, is the next batch. Small ones of an engine
+that answers in microseconds are predicted in the event loop itself, where a thread would cost more than they do; large
+ones, and those of scikit-learn, in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+from models.serving.card import ServingCard
+from models.serving.engine import Engine
+from models.serving.limits import INLINE_ROWS, THREAD_ROWS
+from pipelines.columns import Columns, from_rows
+
+Row = dict[str, Any]
+Output = tuple[Any, ...]
+
+
+class _Asked(NamedTuple):
+    rows: Sequence[Row]
+    answer: asyncio.Future[list[Output]]
+
+
+class Batcher:
+    """Predicts with one engine; used by the event loop's thread alone."""
+
+    def __init__(self, card: ServingCard, engine: Engine, threads: ThreadPoolExecutor) -> None:
+        self._kinds = {item.name: item.type for item in card.features}
+        self._names = card.answer_names
+        self._engine = engine
+        self._threads = threads
+        self._quick = engine.kind != "sklearn"
+        # scikit-learn holds the interpreter: a second thread of it would only make both wait
+        self._lanes = 2 if self._quick else 1
+        self._small: deque[_Asked] = deque()
+        self._large: deque[_Asked] = deque()
+
+    def predict(self, rows: Sequence[Row]) -> asyncio.Future[list[Output]]:
+        """The outputs of each row, in the order of the card's `answer_names`."""
+        if not self._quick or len(rows) > INLINE_ROWS:
+            return self.predict_in_thread(rows)
+        loop = asyncio.get_running_loop()
+        if not self._small:
+            loop.call_soon(self._answer_small)
+        self._small.append(_Asked(rows, loop.create_future()))
+        return self._small[-1].answer
+
+    def predict_in_thread(self, rows: Sequence[Row]) -> asyncio.Future[list[Output]]:
+        """As `predict`, but never in the event loop's own thread."""
+        loop = asyncio.get_running_loop()
+        asked = _Asked(rows, loop.create_future())
+        self._large.append(asked)
+        self._start(loop)
+        return asked.answer
+
+    def compute(self, columns: Columns) -> list[Output]:
+        """The outputs of each row, at once; for threads that bring columns of their own."""
+        return _as_rows(self._names, self._engine.predict(columns))
+
+    def _answer_small(self) -> None:
+        batch = _taken(self._small, INLINE_ROWS)
+        if self._small:
+            asyncio.get_running_loop().call_soon(self._answer_small)
+        try:
+            outputs = self._outputs(batch)
+        except Exception as error:  # noqa: BLE001 - it is whoever asked who is told
+            self._failed(batch, error)
+        else:
+            _settle(batch, outputs)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._large and self._lanes:
+            self._lanes -= 1
+            batch = _taken(self._large, THREAD_ROWS)
+            loop.run_in_executor(self._threads, self._outputs, batch).add_done_callback(partial(self._ended, batch))
+
+    def _ended(self, batch: Sequence[_Asked], done: asyncio.Future[list[Output]]) -> None:
+        self._lanes += 1
+        self._start(done.get_loop())
+        if (error := done.exception()) is not None:
+            self._failed(batch, error)
+        else:
+            _settle(batch, done.result())
+
+    def _failed(self, batch: Sequence[_Asked], error: BaseException) -> None:
+        """Whoever sent what the model cannot take is told so; who was only joined to it is answered by itself."""
+        for asked in batch:
+            if asked.answer.done():
+                continue
+            if len(batch) > 1:
+                try:
+                    asked.answer.set_result(self._outputs([asked]))
+                except Exception as own:  # noqa: BLE001 - as above
+                    asked.answer.set_exception(own)
+            else:
+                asked.answer.set_exception(error)
+
+    def _outputs(self, batch: Sequence[_Asked]) -> list[Output]:
+        rows = batch[0].rows if len(batch) == 1 else [row for asked in batch for row in asked.rows]
+        return self.compute(from_rows(rows, self._kinds))
+
+
+def _taken(waiting: deque[_Asked], most: int) -> list[_Asked]:
+    """The first of them, so many rows together at most, but one request at least."""
+    batch = [waiting.popleft()]
+    count = len(batch[0].rows)
+    while waiting and count + len(waiting[0].rows) <= most:
+        batch.append(waiting.popleft())
+        count += len(batch[-1].rows)
+    return batch
+
+
+def _settle(batch: Sequence[_Asked], outputs: list[Output]) -> None:
+    at = 0
+    for asked in batch:
+        if not asked.answer.done():
+            asked.answer.set_result(outputs[at : at + len(asked.rows)])
+        at += len(asked.rows)
+
+
+def _as_rows(names: Sequence[str], columns: Columns) -> list[Output]:
+    return list(zip(*(columns[name].tolist() for name in names), strict=True))

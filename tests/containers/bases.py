@@ -1,0 +1,79 @@
+"""Base images under their public names, where they cannot be pulled: made of Debian's packages, and kept.
+
+The Dockerfile and the compose file are used as they are; they meet the same programs as in the public images, built by
+another. A machine that can pull them does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.containers.engine import CACHE, DEBIAN, Engine, NoEngineError
+
+STANDINS = Path(__file__).with_name("standins")
+PACKAGES = {
+    "python": "ca-certificates,python3.13,python3.13-venv,python3-pip,tzdata",
+    "postgres": "ca-certificates,postgresql-17",
+    "valkey": "passwd,valkey-server,valkey-tools",
+}
+NAMES = {"python": "python:3.13-slim-trixie", "postgres": "postgres:17", "valkey": "valkey/valkey:8"}
+OBJECT_STORE = "headwater-standin/s3"
+LOCK = Path(__file__).resolve().parents[2] / "requirements" / "dev.txt"
+MADE_S = 1200.0
+PULLED_S = 300.0
+
+
+def provide(engine: Engine, *kinds: str) -> None:
+    """Has base images there, under the names of the public ones.
+
+    Raises:
+        NoEngineError: they can neither be pulled nor be made.
+    """
+    for kind in kinds:
+        if not engine.run("images", "--quiet", NAMES[kind]):
+            try:
+                engine.run("pull", "--quiet", NAMES[kind], timeout_s=PULLED_S)
+            except (AssertionError, subprocess.TimeoutExpired):
+                _make(engine, kind)
+
+
+def _make(engine: Engine, kind: str) -> None:
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        raise NoEngineError(f"{NAMES[kind]} cannot be pulled, and to make a stand-in takes root and mmdebstrap")
+    imported = f"headwater-standin/trixie-{kind}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        archive = Path(folder) / "root.tar"
+        made = subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES[kind]}",
+             '--aptopt=APT::Install-Recommends "false"', "--dpkgopt=force-unsafe-io", "trixie", str(archive), DEBIAN],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=MADE_S,
+        )  # fmt: skip
+        if made.returncode:
+            raise NoEngineError(f"{NAMES[kind]} can neither be pulled nor made: {made.stderr.strip()[-300:]}")
+        engine.run("import", str(archive), imported, timeout_s=MADE_S)
+        _build(engine, kind, Path(folder) / "context")
+
+
+def _build(engine: Engine, kind: str, context: Path) -> None:
+    shutil.copytree(STANDINS, context)
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
+    shutil.copy(LOCK, context)
+    compose = ("compose", "--file", str(context / "compose.yaml"))
+    network = "host" if engine.own else "default"
+    engine.run(*compose, "build", kind, timeout_s=MADE_S, CONTEXT=str(context), NETWORK=network)
+
+
+def provide_object_store(engine: Engine) -> None:
+    """Has the image of an object store there, which is no public one's."""
+    if not engine.run("images", "--quiet", OBJECT_STORE):
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            _build(engine, "s3", Path(folder) / "context")

@@ -1,0 +1,290 @@
+"""The pages through the application itself, on a warehouse of some weeks, with a stand-in for Airflow's users."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from db.helpers import make_settings
+from db.ui import Person, pages
+from starlette.testclient import TestClient
+
+from benchmarks.pages_rows import fill
+from pipelines import database
+from pipelines.settings import Settings
+
+TODAY = datetime.now(UTC).date()
+DAYS = 40
+
+
+@pytest.fixture(scope="module")
+def filled(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a warehouse with forty days of everything; Airflow, where it is imported, has a home of its own."""
+    home = tmp_path_factory.mktemp("ui")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(home / "airflow"))
+        url = new_database()
+        fill(url, DAYS, 0.02)
+        reports = home / "reports" / "flood" / "drift"
+        reports.mkdir(parents=True)
+        (reports / f"{TODAY}.html").write_text("<html><script>1</script>drifted</html>")
+        (home / "secret.html").write_text("not for you")
+        yield make_settings(home, url).model_copy(update={"mlflow_url": "http://127.0.0.1:9"})
+
+
+@pytest.fixture
+def ann(filled: Settings) -> Iterator[TestClient]:
+    with pages(filled, Person()) as client:
+        yield client
+
+
+PATHS = ("/", "/costs", "/dag?dag_id=flood__ingest", "/run?dag_id=flood__ingest&run_id=1", "/static/headwater.css",
+         f"/reports/flood/drift/{TODAY}.html", "/data/flood/quarantine", "/data/flood/quarantine.csv",
+         f"/drift/flood/{TODAY}", "/models/flood/51/rollback",
+         *(f"/{page}/{slug}" for page in ("forecasts", "drift", "models", "data")
+           for slug in ("flood", "taxi", "churn", "equities")))  # fmt: skip
+
+
+def test_no_page_and_no_file_is_there_without_a_login(filled: Settings) -> None:
+    from headwater_ui.app import app
+
+    with pages(filled, None) as nobody:
+        for path in PATHS:
+            assert nobody.get(path).status_code == 401, path
+        assert nobody.post("/models/flood/51/rollback", data={"token": "x", "reason": "y"}).status_code == 401
+    routes = {route.path for route in app.routes}
+    told = {path.partition("?")[0] for path in PATHS}
+    assert len(routes) == 14
+    assert {route for route in routes if not any(_fits(route, path) for path in told)} == set(), "a route is not asked"
+
+
+def _fits(route: str, path: str) -> bool:
+    parts, given = route.split("/"), path.split("/")
+    return len(parts) == len(given) and all(
+        one.startswith("{") or one == two for one, two in zip(parts, given, strict=True)
+    )
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if not path.startswith(("/dag", "/run"))])
+def test_every_page_answers_and_lets_nothing_from_elsewhere_in(ann: TestClient, path: str) -> None:
+    answer = ann.get(path)
+    assert answer.status_code == 200, answer.text[:2000]
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if answer.headers["content-type"].startswith("text/html") and "/reports/" not in path:
+        assert " style=" not in answer.text, "an inline style would be refused by the page's own policy"
+        assert "http://" not in answer.text.replace("http://testserver", "").replace("http://www.w3.org", "")
+
+
+def test_before_anything_has_run_every_page_says_what_makes_it(
+    new_database: Callable[[], str], filled: Settings, tmp_path: Path
+) -> None:
+    url = new_database()
+    database.ensure_ops(url)
+    empty = make_settings(tmp_path, url).model_copy(update={"mlflow_url": "http://127.0.0.1:9"})
+    told = {
+        "/": ("none yet", "flood__ingest makes them", "flood__train trains it", "not scored yet"),
+        "/costs": ("No task has ended",),
+        "/forecasts/flood": ("There is no forecast yet", "flood__score"),
+        "/drift/flood": ("No window", "headwater report drift flood"),
+        "/models/flood": ("Nothing has been trained yet", "headwater train flood"),
+        "/data/flood": ("Nothing has been brought in yet", "headwater bootstrap flood"),
+        "/data/flood/quarantine": ("No row is in quarantine",),
+    }
+    with pages(empty, Person()) as client:
+        for path, words in told.items():
+            answer = client.get(path)
+            assert answer.status_code == 200, path
+            assert [word for word in words if word not in answer.text] == [], path
+
+
+def test_the_overview_shows_each_use_case_with_what_is_newest_of_it(ann: TestClient) -> None:
+    text = ann.get("/").text
+    for said in ("River floods", "version 52", "1 open incident", "all 24 scores pass", f"up to {TODAY}"):
+        assert said in text, said
+
+
+def test_a_use_case_that_the_user_may_not_see_is_on_no_page(filled: Settings) -> None:
+    with pages(filled, Person(refused={("GET", "churn__ingest")})) as client:
+        assert "Customer churn" not in client.get("/").text
+        assert "churn__ingest" not in client.get("/costs").text
+        assert "flood__ingest" in client.get("/costs").text
+        for path in ("/data/churn", "/forecasts/churn", "/models/churn/51/rollback", "/reports/churn/drift/x.html"):
+            assert client.get(path).status_code == 403, path
+
+
+def test_forecasts_are_those_of_the_entity_and_the_days_that_were_asked_for(ann: TestClient) -> None:
+    first, last = TODAY - timedelta(days=9), TODAY
+    text = ann.get("/forecasts/equities", params={"entity": "e3", "from": str(first), "to": str(last)}).text
+    assert 'value="e3"' in text
+    assert "The newest 10 forecasts of e3" in text
+    assert "<svg" in text
+    assert "e999 has no forecast" in ann.get("/forecasts/equities?entity=e999").text
+    for wrong in ("from=yesterday", "from=2026-03-02&to=2026-03-01", "from=1990-01-01"):
+        assert ann.get(f"/forecasts/equities?{wrong}").status_code == 400, wrong
+
+
+def test_what_a_use_case_is_called_and_says_is_escaped(ann: TestClient) -> None:
+    text = ann.get("/forecasts/equities", params={"entity": '"><script>alert(1)</script>'}).text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_a_calendar_shows_each_day_by_the_ledger(ann: TestClient) -> None:
+    text = ann.get(f"/data/flood?year={TODAY.year}").text
+    in_year = min(DAYS, (TODAY - TODAY.replace(month=1, day=1)).days + 1)
+    assert text.count(f"{in_year} days loaded") == 3
+    assert f"{TODAY}: loaded" in text
+    assert ann.get("/data/flood?year=1800").status_code == 400
+
+
+def test_holidays_are_not_called_missing_without_a_word_before_the_exchange_has_been_asked(
+    ann: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headwater_ui import calendars
+
+    monkeypatch.setattr(calendars, "_known", {})
+    monkeypatch.setattr(calendars, "_ask", lambda slug, year: None)
+    told = "holidays look like days that are missing"
+    assert told in ann.get("/data/equities").text
+    assert told not in ann.get("/data/flood").text
+    monkeypatch.setattr(calendars, "_known", {("equities", TODAY.year): set()})
+    assert told not in ann.get("/data/equities").text
+
+
+def test_a_report_is_served_in_a_sandbox_and_nothing_else_of_the_disk_is(ann: TestClient, filled: Settings) -> None:
+    answer = ann.get(f"/reports/flood/drift/{TODAY}.html")
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
+    assert "allow-same-origin" not in answer.headers["content-security-policy"]
+    (filled.home / "reports" / "flood" / "drift" / "link.html").symlink_to(filled.home / "secret.html")
+    for path in ("drift/link.html", "drift/..%2F..%2F..%2Fsecret.html", "..%2F..%2Fsecret.html", "drift/none.html",
+                 "drift/%2e%2e/secret.html", "drift/.html"):  # fmt: skip
+        answer = ann.get(f"/reports/flood/{path}")
+        assert answer.status_code in {400, 404}, path
+        assert "not for you" not in answer.text
+    page = ann.get(f"/drift/flood/{TODAY}").text
+    assert '<iframe class="report" sandbox="allow-scripts"' in page
+
+
+def test_a_decision_needs_a_form_that_this_user_was_shown_for_it(filled: Settings) -> None:
+    from headwater_ui import forms
+
+    with pages(filled, Person()) as client:
+        mine = forms.token("id of ann", "rollback", "flood", "51")
+        others = {
+            "no token of ours": "forged",
+            "of somebody else": forms.token("id of bob", "rollback", "flood", "51"),
+            "of another version": forms.token("id of ann", "rollback", "flood", "50"),
+            "of another use case": forms.token("id of ann", "rollback", "taxi", "51"),
+        }
+        for what, token in others.items():
+            answer = client.post("/models/flood/51/rollback", data={"token": token, "reason": "y"})
+            assert answer.status_code == 403, what
+        assert client.post("/models/flood/51/rollback", data={"reason": "y"}).status_code == 400
+        answer = client.post("/models/flood/51/rollback", data={"token": mine, "reason": "  "})
+        assert answer.status_code == 400
+        assert "Say why" in answer.text
+
+
+def test_who_may_not_decide_is_told_so_and_sees_no_button(filled: Settings) -> None:
+    with pages(filled, Person(refused={("POST", "flood__rollback")})) as client:
+        assert client.get("/models/flood/51/rollback").status_code == 403
+        assert "Roll back…" not in client.get("/models/flood").text
+    only = filled.model_copy(update={"reviewers": "zoe"})
+    with pages(only, Person("ann")) as client:
+        answer = client.get("/models/flood/52/approve")
+        assert answer.status_code == 403
+        assert "HEADWATER_REVIEWERS" in answer.text
+
+
+def test_a_decision_is_taken_under_the_user_s_name_with_the_reason(
+    filled: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headwater_ui import deciding, forms
+
+    taken: list[tuple[object, ...]] = []
+    monkeypatch.setattr(deciding, "decide", lambda *asked: taken.append(asked))
+    with pages(filled, Person("ann")) as client:
+        data = {"token": forms.token("id of ann", "rollback", "flood", "51"), "reason": " the river says so "}
+        answer = client.post("/models/flood/51/rollback", data=data)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models/flood#history")
+    assert taken == [("rollback", "flood", 51, "ann (Airflow)", "the river says so")]
+
+
+def test_what_a_decision_s_own_process_refuses_is_said_on_the_form(filled: Settings) -> None:
+    from headwater_ui import forms
+
+    with pages(filled, Person()) as client:
+        data = {"token": forms.token("id of ann", "rollback", "flood", "51"), "reason": "try"}
+        answer = client.post("/models/flood/51/rollback", data=data)
+    # There is no MLflow here: the process finds that out, and nothing moves
+    assert answer.status_code == 409
+    assert "MLflow at http://127.0.0.1:9 cannot be reached" in answer.text
+    newest = database.query(
+        filled.require_database(), "select max(to_version) as v from ops.promotions where use_case = 'flood'"
+    )
+    assert newest[0]["v"] == 52
+
+
+def test_costs_are_those_of_the_rates(ann: TestClient, filled: Settings) -> None:
+    from pipelines.costs import Rates
+
+    text = ann.get("/costs?use_case=flood").text
+    assert "flood__ingest" in text
+    assert "churn__ingest" not in text
+    assert Rates(3600.0, 0.0, 0.0, "EUR").price(2.0, 0.0, 0.0) == pytest.approx(2.0)
+    assert Rates(0.0, 3600.0, 0.0, "EUR").price(0.0, 2048.0, 0.0) == pytest.approx(2.0)
+    assert Rates(0.0, 0.0, 2.0, "EUR").price(0.0, 0.0, 1.5e9) == pytest.approx(3.0)
+
+
+def test_a_connection_that_postgres_has_ended_is_replaced(filled: Settings) -> None:
+    from headwater_ui.warehouse import Warehouse
+
+    store = Warehouse(filled.require_database())
+    pid = store.row("select pg_backend_pid() as pid")["pid"]
+    database.query(filled.require_database(), "select pg_terminate_backend(%s)", (pid,))
+    assert store.row("select pg_backend_pid() as pid")["pid"] != pid
+    store.close()
+
+
+def test_the_pages_can_change_nothing_in_the_warehouse(filled: Settings) -> None:
+    from headwater_ui.warehouse import Warehouse
+    from pipelines.errors import DatabaseError
+
+    store = Warehouse(filled.require_database())
+    with pytest.raises(DatabaseError, match="read-only transaction"):
+        store.rows("delete from ops.ledger")
+    store.close()
+
+
+def test_loading_the_pages_loads_nothing_heavy(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    heavy = ("pandas", "polars", "pyarrow", "mlflow", "sklearn", "evidently", "bentoml", "dbt")
+    told = f"import sys, headwater_ui.app; print([m for m in {heavy} if m in sys.modules])"
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, env=environment, timeout=300
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_run_shows_its_steps_and_its_dbt_nodes(filled: Settings) -> None:
+    from headwater_ui.queries import runs
+    from headwater_ui.warehouse import Warehouse
+    from pipelines.registry import get_use_case
+
+    began = datetime.combine(TODAY, datetime.min.time(), UTC)
+    found = runs.Run("flood__ingest", "r", "success", str(TODAY), began, began + timedelta(days=1), [])
+    store = Warehouse(filled.require_database())
+    rows = runs.ledger(store, get_use_case("flood"), found)
+    assert {row["step"] for row in rows} == {"fetch", "check", "load", "transform"}
+    assert {str(row["window_end"]) for row in rows} == {str(TODAY)}
+    assert len(runs.nodes(rows)) == 12
+    store.close()

@@ -1,0 +1,147 @@
+"""What can be said of the containers without an engine: the compose file, the passwords, the environments."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from headwater.containers import environment, secrets
+from headwater.stack import airflow_env
+from headwater.stack.postgres import DATABASES, reader_of, source_databases
+from models.serving import package
+from pipelines.errors import StackError
+from pipelines.settings import PROJECT
+
+ENDING = {"airflow-init", "demo"}
+GIVEN = {
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://airflow:x@postgres/airflow",
+    **dict.fromkeys(airflow_env.SECRETS, "x" * 64),
+}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The compose file."""
+    found: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
+    return found
+
+
+def _values(path: Path) -> dict[str, str | None]:
+    return dict(dotenv_values(path, interpolate=False))
+
+
+def test_the_passwords_are_for_their_owner_alone_and_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    secrets.write(path)
+    written = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(FileExistsError, match="stays as it is"):
+        secrets.write(path)
+    assert path.read_text() == written
+
+
+def test_two_files_of_passwords_have_none_in_common(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        secrets.write(tmp_path / name)
+    one, two = _values(tmp_path / "one"), _values(tmp_path / "two")
+    same = {name for name in one if one[name] == two[name]}
+    assert same == {"COMPOSE_PROFILES", "HEADWATER_SOURCES", "AIRFLOW_USERS"}
+    assert all(len(str(value)) >= 32 for name, value in one.items() if name not in same)
+
+
+def test_the_passwords_are_made_with_nothing_installed(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-m", "headwater.containers.secrets", "ann:admin", "ben:op"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = _values(tmp_path / ".env")
+    assert found["AIRFLOW_USERS"] == "admin:admin,ann:admin,ben:op"
+    assert set(json.loads(str(found["AIRFLOW_PASSWORDS"]))) == {"admin", "ann", "ben"}
+
+
+def test_a_role_that_airflow_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ben:boss is no user"):
+        secrets.write(tmp_path / ".env", ["ben:boss"])
+
+
+def test_every_password_that_the_services_want_is_made_and_none_has_a_default(tmp_path: Path) -> None:
+    secrets.write(tmp_path / ".env")
+    made, text = set(_values(tmp_path / ".env")), (PROJECT / "docker-compose.yaml").read_text()
+    wanted = set(re.findall(r"\$\{([A-Z_]+):\?", text))
+    assert len(wanted) > 15
+    assert wanted <= made
+    assert made - wanted == {"COMPOSE_PROFILES", "HEADWATER_SOURCES"}
+    with_default = set(re.findall(r"\$\{([A-Z_]+):-", text))
+    assert not {name for name in with_default if re.search("PASSWORD|KEY|SECRET", name)}
+
+
+def test_each_role_of_the_database_gets_a_password() -> None:
+    sources = [role for name in source_databases() for role in (name, reader_of(name))]
+    assert {*DATABASES, *sources} <= set(secrets.DATABASE_ROLES)
+
+
+def test_every_service_is_watched_bounded_and_on_loopback(compose: dict[str, Any]) -> None:
+    assert len(compose["services"]) == 10
+    for name, service in compose["services"].items():
+        assert "mem_limit" in service, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+        if name not in ENDING:
+            assert service["restart"] == "unless-stopped", name
+            assert service["healthcheck"]["test"], name
+
+
+def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
+    copied = re.findall(r"^COPY ([a-z]\S+) /opt/headwater/", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {"models", "pipelines", "dbt", "dags", package.REQUIREMENTS} <= set(copied)
+
+
+def test_no_service_but_init_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
+    holders = {name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service["environment"]}
+    assert holders == {"postgres", "airflow-init"}
+
+
+def test_airflow_runs_in_containers_with_what_it_runs_with_on_a_laptop(tmp_path: Path) -> None:
+    found = environment.airflow(tmp_path, GIVEN)
+    assert airflow_env.TUNING.items() <= found.items()
+    local = airflow_env.identity(tmp_path, 8080, GIVEN["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    differ = {name for name in local if found.get(name, local[name]) != local[name]}
+    assert differ == {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__API__HOST"}
+
+
+def test_a_user_for_whom_airflow_would_make_a_password_is_refused(tmp_path: Path) -> None:
+    people = {"AIRFLOW_USERS": "admin:admin,ben:op", "AIRFLOW_PASSWORDS": '{"admin": "x"}'}
+    with pytest.raises(StackError, match="no password of ben"):
+        environment.airflow(tmp_path, {**GIVEN, **people})
+
+
+def test_the_file_of_airflow_s_people_is_its_owner_s_alone(tmp_path: Path) -> None:
+    people = {"AIRFLOW_USERS": "admin:admin", "AIRFLOW_PASSWORDS": '{"admin": "x"}'}
+    environment.airflow(tmp_path, {**GIVEN, **people})
+    assert stat.S_IMODE(airflow_env.passwords_file(tmp_path).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("missing", sorted(GIVEN))
+def test_what_airflow_cannot_run_without_is_named(tmp_path: Path, missing: str) -> None:
+    with pytest.raises(StackError, match=missing):
+        environment.airflow(tmp_path, {name: value for name, value in GIVEN.items() if name != missing})
+
+
+def test_a_volume_that_several_share_is_filled_by_one_that_is_made_before_them(compose: dict[str, Any]) -> None:
+    mounted: dict[str, list[str]] = {}
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", ()):
+            mounted.setdefault(volume.partition(":")[0], []).append(name)
+    shared = {volume: names for volume, names in mounted.items() if len(names) > 1}
+    assert set(shared) == {"home", "bentos", "logs"}
+    assert all("airflow-init" in names for names in shared.values())

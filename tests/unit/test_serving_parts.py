@@ -1,0 +1,127 @@
+"""Parts of the service by themselves: batches, readiness, and what a Bento holds."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.serving.batching import Batcher
+from models.serving.card import ServingCard
+from models.serving.limits import INLINE_ROWS
+from models.serving.readiness import OUT_OF_STEP_S, judge
+from models.serving.serve import is_loopback
+from models.serving.sources import needed
+
+CARD = ServingCard(
+    use_case="gauges", version=3, run_id="abc", entity="site_id", day="day", feature_table="gauges.features",
+    features=[{"name": "x", "type": "float"}], outputs=["y"], title="Gauges", doc="A test's model.",
+    model_sha256="0" * 64, created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)  # fmt: skip
+
+
+class Doubles:
+    """An engine that doubles, refuses negative numbers, and remembers how many rows it was asked for at once."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.batches = kind, []
+
+    def predict(self, columns: Any) -> Any:
+        self.batches.append(len(columns["x"]))
+        if (columns["x"] < 0).any():
+            raise ValueError("negative")
+        if self.kind == "sklearn":
+            time.sleep(0.05)
+        return {"y": columns["x"] * 2}
+
+
+def _answers(engine: Doubles, requests: list[list[float]]) -> list[Any]:
+    async def ask() -> list[Any]:
+        with ThreadPoolExecutor(2) as threads:
+            batcher = Batcher(CARD, engine, threads)
+            asked = [batcher.predict([{"x": value} for value in values]) for values in requests]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "sklearn"])
+def test_requests_of_one_moment_are_predicted_together_and_told_apart_again(kind):
+    engine = Doubles(kind)
+    requests = [[float(number)] * (number % 3 + 1) for number in range(20)]
+    found = _answers(engine, requests)
+    assert found == [[(2 * value,) for value in values] for values in requests]
+    assert len(engine.batches) <= 2
+    assert sum(engine.batches) == sum(len(values) for values in requests)
+
+
+def test_batches_in_the_event_loop_stay_small_and_large_requests_go_to_threads():
+    engine = Doubles("onnx")
+    _answers(engine, [[1.0] * 40] * 3 + [[1.0] * 500])
+    assert sorted(engine.batches) == [40, 40, 40, 500]
+    assert max(batch for batch in engine.batches if batch != 500) <= INLINE_ROWS
+
+
+@pytest.mark.parametrize("kind", ["onnx", "sklearn"])
+def test_a_request_that_the_model_refuses_spoils_no_other_that_it_was_joined_to(kind):
+    first, refused, last = _answers(Doubles(kind), [[1.0], [-1.0], [2.0]])
+    assert (first, last) == ([(2.0,)], [(4.0,)])
+    assert isinstance(refused, ValueError)
+
+
+def _worker(served: int | None, wanted: int | None, *, at: float = 0.0, since: float = 0.0, **more: Any) -> Any:
+    status = {"served": served, "wanted": wanted, "error": None, "challenger": None, "challenger_error": None, **more}
+    if since:
+        status["since"] = time.time() - since
+    return {"at": time.time() - at, "warehouse": None, "log": None, "use_cases": {"gauges": status}}
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected", "ready", "said"),
+    [
+        ({"1": _worker(3, 3), "2": _worker(3, 3)}, 2, True, None),
+        ({"1": _worker(None, None)}, 1, True, None),
+        ({"1": _worker(None, 3, error="no file")}, 1, False, "gauges is not served: no file."),
+        ({"1": _worker(3, 3), "2": _worker(2, 3, since=1)}, 2, True, None),
+        ({"1": _worker(3, 3), "2": _worker(2, 3, since=OUT_OF_STEP_S + 1)}, 2, False, "out of step in worker 2."),
+        ({"1": _worker(3, 3), "2": _worker(3, 3, at=OUT_OF_STEP_S + 11)}, 2, False, "1 of 2 workers have not been"),
+        ({"1": _worker(3, 3), "2": _worker(3, 3, at=12)}, 2, True, None),
+    ],
+)
+def test_ready_is_what_serves_all_champions_and_has_no_worker_out_of_step_for_long(workers, expected, ready, said):
+    # What is given was made when the tests were collected
+    passed = time.time() - _COLLECTED
+    for one in workers.values():
+        one["at"] += passed
+        if "since" in (status := one["use_cases"]["gauges"]):
+            status["since"] += passed
+    found, body = judge(workers, expected, time.time())
+    assert found is ready
+    assert (said is None and body["error"] is None) or said in body["error"]
+    assert body["workers"] == expected
+
+
+_COLLECTED = time.time()
+
+
+def test_a_bento_needs_what_is_imported_at_once_and_nothing_heavy(tmp_path):
+    file = tmp_path / "model.pkl"
+    file.write_bytes(pickle.dumps(SimpleNamespace(x=np.zeros(3))))
+    found = {str(path) for path in needed("flood", file)}
+    assert {"models/serving/service.py", "pipelines/use_cases/flood/model.py", "pipelines/__init__.py"} <= found
+    assert "pipelines/use_cases/flood/sites.csv" in found
+    for absent in ("pipelines/database.py", "pipelines/ledger.py", "models/train.py", "models/serving/supervisor.py"):
+        assert absent not in found
+    assert not [path for path in found if "use_cases/" in path and "flood" not in path and "__init__" not in path]
+
+
+def test_only_loopback_is_this_machine_alone():
+    assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.1.2.3"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.7", "example.org"))
