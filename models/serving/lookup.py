@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from models.serving.card import ServingCard
 from models.serving.limits import LOOKED_UP_AT_ONCE
 from models.serving.pool import Pool
-from pipelines.errors import HeadwaterError, NotFoundError
+from pipelines.errors import NotFoundError
 
 LANES = 2
 """Statements of one feature table under way at once; what comes meanwhile waits, and is joined to the next one."""
 
 Wanted = tuple[Any, date | None]
+_Asked = tuple[Sequence[Wanted], asyncio.Future[list[tuple[Any, ...]]]]
 
 
 class Found(NamedTuple):
@@ -38,8 +39,9 @@ class FeatureStore:
         self._newest, self._span = _statements(card, self._required)
         self._name = f"lookup_{hashlib.sha256(self._newest.encode()).hexdigest()[:16]}"
         self._type = {"string": "text", "int": "bigint"}[card.entity_type]
-        self._waiting: list[tuple[Sequence[Wanted], asyncio.Future[list[tuple[Any, ...]]]]] = []
+        self._waiting: list[_Asked] = []
         self._lanes: set[asyncio.Task[None]] = set()
+        self._busy = 0
 
     async def lookup(self, wanted: Sequence[Wanted]) -> list[Found]:
         """The features of each (entity, day or None for its newest), in order.
@@ -52,7 +54,9 @@ class FeatureStore:
         """
         future: asyncio.Future[list[tuple[Any, ...]]] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, future))
-        if len(self._lanes) < LANES:
+        # Counted by the lanes themselves: `discard` comes a turn of the loop after a lane has seen that nobody waits
+        if self._busy < LANES:
+            self._busy += 1
             lane = asyncio.create_task(self._drain())
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
@@ -63,26 +67,34 @@ class FeatureStore:
         return [self._complete(values) for values in found]
 
     async def _drain(self) -> None:
-        while self._waiting:
-            count, taken = 0, 0
-            for wanted, _ in self._waiting:
-                if taken and count + len(wanted) > LOOKED_UP_AT_ONCE:
-                    break
-                count, taken = count + len(wanted), taken + 1
-            batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
-            asked = [one for wanted, _ in batch for one in wanted]
-            try:
-                rows = await self._query(asked)
-            except HeadwaterError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            at = 0
-            for wanted, future in batch:
+        try:
+            while self._waiting:
+                await self._answer(self._taken())
+        finally:
+            self._busy -= 1
+
+    def _taken(self) -> list[_Asked]:
+        count, taken = 0, 0
+        for wanted, _ in self._waiting:
+            if taken and count + len(wanted) > LOOKED_UP_AT_ONCE:
+                break
+            count, taken = count + len(wanted), taken + 1
+        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return batch
+
+    async def _answer(self, batch: Sequence[_Asked]) -> None:
+        try:
+            rows = await self._query([one for wanted, _ in batch for one in wanted])
+        except Exception as error:  # noqa: BLE001 - it is whoever asked who is told
+            for _, future in batch:
                 if not future.done():
-                    future.set_result(rows[at : at + len(wanted)])
-                at += len(wanted)
+                    future.set_exception(error)
+            return
+        at = 0
+        for wanted, future in batch:
+            if not future.done():
+                future.set_result(rows[at : at + len(wanted)])
+            at += len(wanted)
 
     async def _query(self, asked: Sequence[Wanted]) -> list[tuple[Any, ...]]:
         lists = ([entity for entity, _ in asked], [day for _, day in asked])

@@ -6,7 +6,7 @@ import asyncio
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from models.serving.batching import Batcher
 from models.serving.card import ServingCard
 from models.serving.limits import INLINE_ROWS
+from models.serving.lookup import LANES, FeatureStore
 from models.serving.readiness import OUT_OF_STEP_S, judge
 from models.serving.serve import is_loopback
 from models.serving.sources import needed
@@ -25,6 +26,9 @@ CARD = ServingCard(
     features=[{"name": "x", "type": "float"}], outputs=["y"], title="Gauges", doc="A test's model.",
     model_sha256="0" * 64, created_at=datetime(2026, 1, 1, tzinfo=UTC),
 )  # fmt: skip
+
+
+DAY = date(2026, 1, 1)
 
 
 class Doubles:
@@ -125,3 +129,52 @@ def test_a_bento_needs_what_is_imported_at_once_and_nothing_heavy(tmp_path):
 def test_only_loopback_is_this_machine_alone():
     assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.1.2.3"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.7", "example.org"))
+
+
+class Warehouse:
+    """A pool whose statements wait until they are told what comes of them."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], asyncio.Future[None]]] = []
+
+    async def query(self, name: str, types: Any, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        self.asked.append((parameters[0], asyncio.get_running_loop().create_future()))
+        entities, told = self.asked[-1]
+        await told
+        return [(entity, DAY, float(entity)) for entity in entities]
+
+    async def has_been_asked(self, times: int) -> None:
+        while len(self.asked) < times:
+            await asyncio.sleep(0.001)
+
+
+def test_who_comes_just_when_all_lanes_have_ended_is_looked_up_all_the_same():
+    async def ask() -> list[list[Any]]:
+        warehouse = Warehouse()
+        store = FeatureStore(CARD, warehouse)
+        first = []
+        async with asyncio.timeout(5):
+            for number in range(LANES):
+                first.append(asyncio.create_task(store.lookup([(str(number), None)])))
+                await warehouse.has_been_asked(number + 1)
+            for _, told in warehouse.asked:
+                told.set_result(None)
+            last = asyncio.create_task(store.lookup([("7", None)]))
+            await warehouse.has_been_asked(LANES + 1)
+            warehouse.asked[-1][1].set_result(None)
+            return await asyncio.gather(*first, last)
+
+    assert [[found.entity for found in each] for each in asyncio.run(ask())] == [["0"], ["1"], ["7"]]
+
+
+def test_whoever_waits_for_a_look_up_that_fails_in_any_way_is_told_so():
+    async def ask() -> Any:
+        warehouse = Warehouse()
+        store = FeatureStore(CARD, warehouse)
+        async with asyncio.timeout(5):
+            asked = asyncio.create_task(store.lookup([("1", None)]))
+            await warehouse.has_been_asked(1)
+            warehouse.asked[0][1].set_exception(OSError("a handle that is gone"))
+            return (await asyncio.gather(asked, return_exceptions=True))[0]
+
+    assert isinstance(asyncio.run(ask()), OSError)
