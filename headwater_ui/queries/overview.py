@@ -5,6 +5,8 @@ from __future__ import annotations
 from headwater_ui.warehouse import Row, Warehouse
 
 QUALITY_DAYS = 30
+SCORED_DAYS = 366
+"""How old a newest score may be: what is published by the month, months later, is scored by days long past."""
 COST_DAYS = 7
 
 _TRANSFORMS = """
@@ -38,8 +40,8 @@ select split_part(split_part(key, ' ', 2), '__', 1) as use_case, count(*) as ope
 from ops.alerts where ended_at is null group by 1"""
 _SCORES = """
 select use_case, count(*) filter (where not passed) as failed, count(*) as scores, min(score) as least, max(day) as day
-from (select distinct on (use_case, dataset, dimension) use_case, dataset, dimension, day, score, passed
-      from ops.quality where use_case = any(%(slugs)s) and day > now()::date - %(quality)s
+from (select distinct on (use_case, dataset, dimension) use_case, day, score, passed
+      from ops.quality where use_case = any(%(slugs)s) and day > now()::date - %(scored)s
       order by use_case, dataset, dimension, day desc) as newest group by 1"""
 _QUALITY = """
 select use_case, sum(received) as received, sum(quarantined) as quarantined from ops.ledger
@@ -64,7 +66,7 @@ PARTS = {
 
 def by_use_case(warehouse: Warehouse, slugs: list[str]) -> dict[str, dict[str, Row]]:
     """Of each use case the newest of each part; empty where there is none yet."""
-    parameters = {"slugs": slugs, "quality": QUALITY_DAYS, "cost": COST_DAYS}
+    parameters = {"slugs": slugs, "quality": QUALITY_DAYS, "scored": SCORED_DAYS, "cost": COST_DAYS}
     found: dict[str, dict[str, Row]] = {slug: {part: {} for part in PARTS} for slug in slugs}
     for part, sql in PARTS.items():
         for row in warehouse.rows(sql, parameters):
