@@ -30,7 +30,7 @@ def tell_failure(context: Any) -> None:
         f"The run {run_id} of {dag.dag_id} has failed ({context['reason']})."
         + (f" Its last task: {task}." if task else "")
         + " Its log says what was wrong, and the page of the DAG what to do:"
-        + f" {settings.airflow_url}/dags/{dag.dag_id}/runs/{quote(run_id)}"
+        + f" {settings.airflow_pages}/dags/{dag.dag_id}/runs/{quote(run_id)}"
     )
     is_new = alerts.announce(settings, _key(dag.dag_id, run_id), title, body)
     _deliver(settings, (title, body) if is_new else None)

@@ -164,7 +164,7 @@ def _await(airflow: Airflow, dag_id: str, run_id: str, report: Report) -> None:
         if state == "failed" or time.monotonic() > until:
             raise StackError(
                 f"The run {run_id} of {dag_id} {'failed' if state == 'failed' else 'takes too long'}; see its log at "
-                f"{get_settings().airflow_url}/dags/{dag_id}/runs/{run_id}. The stack keeps running."
+                f"{get_settings().airflow_pages}/dags/{dag_id}/runs/{run_id}. The stack keeps running."
             )
         time.sleep(PAUSE_S)
 
@@ -204,7 +204,7 @@ def _model(use_case: UseCase) -> dict[str, Any]:
 
 def _links() -> dict[str, str]:
     settings = get_settings()
-    return {"Airflow": settings.airflow_url, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url}
+    return {"Airflow": settings.airflow_pages, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url}
 
 
 def _login() -> dict[str, str]:

@@ -23,7 +23,7 @@ def missed(dag_id: str, minutes: int, context: dict[str, Any]) -> bool:
         f"run {dag_id}",
         f"{dag_id} is late",
         f"The run {context['dag_run']['dag_run_id']} was not over {minutes} minutes after it was due. Its page "
-        f"says what it waits for: {settings.airflow_url}/dags/{dag_id} . The incident ends with the next run that "
+        f"says what it waits for: {settings.airflow_pages}/dags/{dag_id} . The incident ends with the next run that "
         "succeeds.",
         "critical",
     )

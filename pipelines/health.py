@@ -63,7 +63,7 @@ def _drift(settings: Settings) -> Iterator[tuple[str, Finding]]:
             Finding(
                 f"{row['use_case']}: drift, and a person is asked",
                 f"{row['cause']}, since the window of {row['opened_window']}, seen by version {row['model_version']}. "
-                f"{row['link'] or settings.airflow_url} has the report and the question.",
+                f"{row['link'] or settings.airflow_pages} has the report and the question.",
                 _DRIFT[row["severity"]],
             ),
         )

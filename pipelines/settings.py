@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     serving_key: SecretStr | None = None
     """The key that our own commands bring, such as `headwater predict`."""
     airflow_url: str = "http://127.0.0.1:8080"
+    airflow_public_url: str | None = None
+    """Where people reach Airflow, where that is another address than its API's here; what alerts link to."""
     alert_emails: str = ""
     """Who is told by e-mail of incidents, such as a failed DAG run: addresses, with commas between them."""
     alert_connections: str = ""
@@ -145,6 +147,11 @@ class Settings(BaseSettings):
     def reports(self) -> Path:
         """Folder of the HTML reports."""
         return self.home / "reports"
+
+    @property
+    def airflow_pages(self) -> str:
+        """Where people reach Airflow."""
+        return self.airflow_public_url or self.airflow_url
 
     @property
     def alert_recipients(self) -> list[str]:

@@ -104,7 +104,7 @@ def _run(use_case: UseCase, window: Window, planner: Planner, at_once: int, quie
 
 
 def _page(use_case: UseCase) -> str:
-    return f"{get_settings().airflow_url}/dags/{use_case.dag_id('ingest')}"
+    return f"{get_settings().airflow_pages}/dags/{use_case.dag_id('ingest')}"
 
 
 def _conclude(use_case: UseCase, days: list[dict[str, Any]], quiet: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from headwater.commands.options import AsJson, UseCaseName
-from headwater.console import SHOWN, out, print_json, table, write_rows
+from headwater.console import SHOWN, out, print_json, size, table, write_rows
 from pipelines.registry import get_dataset, get_use_case
 from pipelines.schedule import newest_over, window_of
 from pipelines.settings import get_settings
@@ -82,7 +82,6 @@ def vars_of(state: Any) -> dict[str, Any]:
 
 
 def _entries(use_case: str, rows: list[dict[str, Any]]) -> Any:
-    names = ("received", "accepted", "quarantined", "inserted", "updated", "unchanged", "bytes")
     lines = [
         [
             f"{row['at']:%Y-%m-%d %H:%M}",
@@ -91,14 +90,22 @@ def _entries(use_case: str, rows: list[dict[str, Any]]) -> Any:
             str(Window(row["window_start"], row["window_end"])),
             row["attempt"],
             row["state"],
-            *(row[name] for name in names),
+            _came_of_it(row),
             round(row["seconds"], 1),
             row["peak_memory_mb"] and round(row["peak_memory_mb"]),  # a service that loads a model says none
         ]
         for row in rows
     ]
-    columns = ("at (UTC)", "data set", "step", "window", "try", "state", *names, "s", "MB")
+    columns = ("at (UTC)", "data set", "step", "window", "try", "state", "rows", "s", "MB")
     return table(f"Ledger of {use_case}, newest first", columns, lines)
+
+
+def _came_of_it(row: dict[str, Any]) -> str | None:
+    """What the step counted; one that checks counts other things than one that loads, and a column for each is no table
+    that a screen holds."""
+    names = ("received", "accepted", "quarantined", "inserted", "updated", "unchanged")
+    told = [f"{row[name]} {name}" for name in names if row[name]]
+    return ", ".join([*told, *([size(row["bytes"])] if row["bytes"] else [])]) or None
 
 
 def _print_calendar(states: list[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,19 @@ def airflow(airflow_environment: dict[str, str]) -> Iterator[None]:
             patch.setenv(key, value)
         patch.syspath_prepend(str(DAGS))
         yield
+
+
+@pytest.fixture(scope="module")
+def bag(airflow: None) -> Any:
+    """All DAGs, as their files make them."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder", safe_mode=False)
+
+
+@pytest.fixture(scope="module")
+def defaults(airflow: None) -> Any:
+    """The module that every DAG file shares."""
+    import dag_defaults
+
+    return dag_defaults

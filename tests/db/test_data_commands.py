@@ -75,6 +75,7 @@ def test_the_ledger_shows_the_newest_entries_and_a_calendar_with_what_is_wrong()
     assert "discharge    2024-06 ● ● ● ● ● ● ● ● ● ● ! " in said.replace("2024-05", "")
     assert "forecast     2024-06 · · · · · · · · · ● · " in said
     assert "discharge 2024-06-11 failed: fetch: usgs answered 503" in said
+    assert {"received,", "accepted", "inserted"} <= set(said.split()), "each step says what it counted"
 
 
 def test_the_ledger_as_json_holds_entries_and_the_state_of_each_day() -> None:

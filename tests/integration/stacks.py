@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,3 +30,13 @@ def home_of(path: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
         Cluster(path).destroy()
         shutil.rmtree(path)
         get_settings.cache_clear()
+
+
+def also_reads(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Has Airflow read the DAG files of a folder beside the project's own."""
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [
+        {"name": "dags-folder", "classpath": local, "kwargs": {}},
+        {"name": "more", "classpath": local, "kwargs": {"path": str(folder)}},
+    ]
+    patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))

@@ -1,15 +1,13 @@
-"""The local stack for real: Postgres by itself, then everything that comes with the project's dependencies."""
+"""The local stack for real: everything that comes with the project's dependencies."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,33 +16,23 @@ from typing import Any
 
 import httpx
 import psutil
-import psycopg2
 import pytest
-from integration import rivers
-from integration.browser import browser, log_in, require_browser, seen
-from integration.stacks import home_of
+from integration.stacks import also_reads, home_of
 from typer.testing import CliRunner
 
 from headwater.backfill import Filling
 from headwater.cli import app
-from headwater.stack import backfills, control, pools, postgres
+from headwater.stack import backfills, control, pools
 from headwater.stack.airflow import Airflow
-from headwater.stack.airflow_env import ADMIN
-from headwater.stack.databases import create_databases
-from headwater.stack.files import free_port
-from headwater.stack.pgsql import THROWAWAY, wheel, wheel_libraries
-from headwater.stack.postgres import Cluster, temporary_cluster
+from headwater.stack.postgres import Cluster
 from headwater.stack.processes import State, marked
-from models import champion, history, runs, tracking
-from models.serving import client
 from pipelines import alerts
 from pipelines.backfill import PlannedDay
 from pipelines.errors import StackError
 from pipelines.pools import DEFAULT, WAREHOUSE
 from pipelines.pools import pools as declared
-from pipelines.registry import get_use_case, use_cases
-from pipelines.settings import PROJECT, Settings, get_settings
-from pipelines.spec import UseCase
+from pipelines.registry import use_cases
+from pipelines.settings import PROJECT, get_settings
 from pipelines.window import Window
 
 # Those that need nothing but installed packages; the sandbox has tests of its own.
@@ -115,101 +103,6 @@ with DAG("late", schedule=timetable, catchup=False, max_active_runs=1, deadline=
 """
 
 
-def _ask(url: str, question: str) -> object:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(question)
-        return cursor.fetchone()[0]
-
-
-def _doomed_dags(folder: Path) -> None:
-    """The DAG `flood__doomed`: flood's training with one candidate, without the tries that a test would wait for."""
-    training, defaults = ((PROJECT / "dags" / name).read_text() for name in ("train.py", "dag_defaults.py"))
-    for text, other in (('dag_options(use_case, "train"', 'dag_options(use_case, "doomed"'),
-                        ("return train.candidate_names(get_use_case(slug))", 'return ["boosting"]'),
-                        ("in use_cases().values():", 'in [get_use_case("flood")]:')):  # fmt: skip
-        assert text in training
-        training = training.replace(text, other)
-    assert '"retries": 4' in defaults
-    (folder / "dag_defaults.py").write_text(defaults.replace('"retries": 4', '"retries": 0'))
-    for name in ("approval.py", "notices.py"):
-        (folder / name).write_text((PROJECT / "dags" / name).read_text())
-    (folder / "doomed.py").write_text(training)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o711)
-    cluster = Cluster(tmp_path, THROWAWAY)
-    yield cluster
-    cluster.destroy()
-
-
-def test_a_temporary_cluster_is_postgres_18_in_utf8_and_leaves_nothing_behind() -> None:
-    with temporary_cluster() as url:
-        assert str(_ask(url, "SHOW server_version")).startswith("18.")
-        assert _ask(url, "SHOW server_encoding") == "UTF8"
-        folder = Path(str(_ask(url, "SHOW data_directory")))
-        assert folder.exists()
-    assert not folder.exists()
-    with pytest.raises(psycopg2.OperationalError):
-        psycopg2.connect(url)
-
-
-def test_each_database_has_an_owner_with_a_password_of_its_own(cluster: Cluster) -> None:
-    port = free_port()
-    cluster.init()
-    cluster.start(port)
-    for _ in range(2):  # the second time changes nothing
-        create_databases(cluster, port)
-    for name in ("headwater", "airflow", "mlflow"):
-        assert _ask(cluster.url(name, port), "SELECT current_user || '@' || current_database()") == f"{name}@{name}"
-    with pytest.raises(psycopg2.OperationalError):
-        psycopg2.connect(cluster.url("headwater", port).replace(cluster.passwords["headwater"], "guess"))
-    with pytest.raises(psycopg2.OperationalError, match="permission denied"):
-        psycopg2.connect(cluster.url("headwater", port).replace(f"{port}/headwater", f"{port}/airflow"))
-
-
-def test_a_lock_file_of_a_crash_whose_number_is_taken_does_not_block_a_start(cluster: Cluster) -> None:
-    port = free_port()
-    cluster.init()
-    cluster.start(port)
-    lock = cluster.data / "postmaster.pid"
-    lines = lock.read_text().splitlines()
-    with pytest.raises(StackError, match="already running"):
-        Cluster(cluster.home, THROWAWAY).start(port)
-    cluster.stop()
-    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]))
-    cluster.account.own(lock)
-    cluster.start(port)
-    assert cluster.answers(port)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands Postgres to another account")
-def test_as_root_closed_folders_above_data_and_binaries_move_them_and_destroy_removes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tmp_path.chmod(0o700)
-    package = tmp_path / "packages" / wheel().parent.name
-    shutil.copytree(wheel(), package / wheel().name, symlinks=True)
-    shutil.copytree(wheel_libraries(), package.with_name(wheel_libraries().name))
-    monkeypatch.setattr(postgres, "wheel", lambda: package / wheel().name)
-    monkeypatch.setattr(postgres, "wheel_libraries", lambda: package.with_name(wheel_libraries().name))
-    cluster = Cluster(tmp_path / "home", THROWAWAY)
-    try:
-        cluster.init()
-        assert cluster.data.is_relative_to(cluster.relocated)
-        assert cluster.binaries.is_relative_to(cluster.relocated)
-        port = free_port()
-        cluster.start(port)
-        cluster.stop()
-        tmp_path.chmod(0o711)  # the data stay where they are
-        assert Cluster(tmp_path / "home").data == cluster.data
-    finally:
-        cluster.destroy()
-    assert not cluster.relocated.exists()
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with home_of(tmp_path / "home", monkeypatch) as home:
@@ -229,28 +122,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail_sink: SimpleNamespace) 
     folder = tmp_path_factory.mktemp("stack")
     (folder / "dags").mkdir()
     (folder / "dags" / "probe.py").write_text(PROBE)
-    _doomed_dags(folder / "dags")
     (folder / "dags" / "broken.py").write_text(BROKEN)
     (folder / "dags" / "late.py").write_text(LATE)
-    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    bundles = [
-        {"name": "dags-folder", "classpath": local, "kwargs": {}},
-        {"name": "probe", "classpath": local, "kwargs": {"path": str(folder / "dags")}},
-    ]
     with pytest.MonkeyPatch.context() as patch, home_of(folder / "home", patch) as home:
-        patch.setenv("HEADWATER_REVIEWERS", ADMIN)
-        patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        also_reads(folder / "dags", patch)
         for name, value in mail_sink.settings.items():
             patch.setenv(name, value)
         lines: list[str] = []
         yield Stack(home, control.up(lines.append, services=SERVICES), lines)
-
-
-@pytest.fixture(scope="module")
-def history_of_rivers(stack: Stack) -> Stack:
-    """The stack, with features of three rivers to train on."""
-    rivers.load(get_settings().require_database(), days=450)
-    return stack
 
 
 def _running(pids: set[int]) -> set[int]:
@@ -403,119 +282,6 @@ def test_a_late_run_is_told_of_and_may_be_cleared_before_its_last_deadline(
             time.sleep(0.2)
         cleared = airflow.call("POST", f"/dags/{LATE_DAG}/dagRuns/{run_id}/clear", json={"dry_run": False})
     assert cleared["state"] == "queued"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_a_person_approves_a_challenger_in_a_browser_and_it_is_served(history_of_rivers: Stack, tmp_path: Path) -> None:
-    require_browser()
-    settings, flood, stack = get_settings(), get_use_case("flood"), history_of_rivers
-    train = flood.dag_id("train")
-    with Airflow() as airflow:
-        airflow.wait_for_dags({train})
-        airflow.unpause(train)
-        run_id = airflow.trigger(train, conf={"ask": True})
-        _await_task(airflow, train, run_id, "approve", "awaiting_input")
-        asked = airflow.call("GET", f"/dags/{train}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails")
-        assert [user["id"] for user in asked["assigned_users"]] == [ADMIN]
-        with browser(tmp_path / "profile") as page:
-            log_in(page, settings.airflow_url, stack.home)
-            page.get(f"{settings.airflow_url}/dags/{train}/runs/{run_id}/tasks/approve/required_actions")
-            # Above the question stands what it is decided on
-            seen(page, "//td[normalize-space()='nse']")
-            seen(page, "//a[normalize-space()='figures/hydrograph.png']")
-            seen(page, "//*[@name='element_reason' or @id='element_reason']").send_keys("rises in time")
-            seen(page, "//button[normalize-space()='Approve']").click()
-            _await_task(airflow, train, run_id, "promote", "success")
-            client.wait_until_served(settings, flood, 1, 120)
-            page.get(f"{settings.serving_url}/{flood.slug}/model")
-            assert '"version":1' in page.page_source.replace(" ", "")
-    promoted = history.moves(flood, settings)[0]
-    assert (promoted["alias"], promoted["to_version"], promoted["reason"]) == ("champion", 1, "rises in time")
-    assert promoted["actor"] == f"{ADMIN} (Airflow)"
-
-
-@pytest.mark.slow
-def test_the_form_of_the_rollback_sets_right_what_was_moved_behind_our_back(stack: Stack) -> None:
-    settings, flood = get_settings(), use_cases()["flood"]
-    if champion.find_champion(flood, settings) is None:
-        pytest.skip("there is no champion to go back to, since no browser has approved one")
-    tracking.client(settings).delete_registered_model_alias(flood.experiment, tracking.CHAMPION)
-    back = flood.dag_id("rollback")
-    with Airflow() as airflow:
-        airflow.wait_for_dags({back})
-        airflow.unpause(back)
-        _await_task(
-            airflow, back, airflow.trigger(back, conf={"to": "1", "reason": "set right"}), "rollback", "success"
-        )
-    righted, moved, *_ = history.moves(flood, settings)
-    assert (moved["actor"], moved["to_version"]) == (history.BEHIND, None)
-    assert (righted["actor"], righted["reason"]) == (f"{ADMIN} (Airflow)", "rollback: set right")
-    assert int(tracking.alias_version(flood, settings, tracking.CHAMPION).version) == 1
-
-
-def _await_task(airflow: Airflow, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-    deadline = time.monotonic() + 1000
-    while True:
-        states = {task["task_id"]: task["state"] for task in airflow.task_instances(dag_id, run_id)}
-        if states.get(task_id) == state:
-            return
-        assert not {"failed", "up_for_retry", "upstream_failed"} & set(states.values()), states
-        assert time.monotonic() < deadline, states
-        time.sleep(0.5)
-
-
-@pytest.mark.slow
-def test_a_training_whose_candidate_is_killed_fails_with_its_run_and_leaves_none_open(history_of_rivers: Stack) -> None:
-    flood, settings = get_use_case("flood"), get_settings()
-    with Airflow() as airflow:
-        airflow.wait_for_dags({"flood__doomed"})
-        airflow.unpause("flood__doomed")
-        run = airflow.trigger("flood__doomed")
-        parent, pid = _candidate(flood, settings, airflow, run)
-        os.kill(pid, signal.SIGKILL)
-        while airflow.dag_run("flood__doomed", run)["state"] not in {"success", "failed"}:
-            time.sleep(0.5)
-        states = {task["task_id"]: task["state"] for task in airflow.task_instances("flood__doomed", run)}
-        assert airflow.dag_run("flood__doomed", run)["state"] == "failed", states
-    assert _status_other_than(runs.RUNNING, settings, parent) == runs.FAILED
-    beneath = runs.search(settings, tracking.experiment(flood, settings), f"tags.{runs.PARENT} = '{parent}'")
-    assert {run.info.status for run in beneath} <= {runs.FINISHED, runs.KILLED}
-    assert runs.KILLED in {run.info.status for run in beneath if run.info.run_name == "boosting"}
-
-
-def _status_other_than(status: str, settings: Settings, run_id: str) -> str:
-    """What a run's status becomes, once Airflow has told of the end of its DAG run."""
-    deadline = time.monotonic() + 120
-    while (found := tracking.run(settings, run_id).info.status) == status and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return str(found)
-
-
-@pytest.mark.slow
-def test_a_training_that_somebody_marks_as_failed_or_as_successful_ends_its_run_so(stack: Stack) -> None:
-    churn, settings = get_use_case("churn"), get_settings()
-    with Airflow() as airflow:
-        airflow.wait_for_dags({"churn__train"})
-        run = airflow.trigger("churn__train")  # paused, so that it does nothing
-        parent = runs.begin(churn, settings, {"dag_run": run})
-        airflow.call("PATCH", f"/dags/churn__train/dagRuns/{run}", json={"state": "failed"})
-        assert _status_other_than(runs.RUNNING, settings, parent) == runs.FAILED
-        airflow.call("PATCH", f"/dags/churn__train/dagRuns/{run}", json={"state": "success"})
-        assert _status_other_than(runs.FAILED, settings, parent) == runs.FINISHED
-
-
-def _candidate(flood: UseCase, settings: Settings, airflow: Airflow, dag_run: str) -> tuple[str, int]:
-    """The parent run of a DAG run, and the process in which its candidate `boosting` is being fitted."""
-    experiment, deadline = tracking.experiment(flood, settings), time.monotonic() + 480
-    fitting = f"attributes.run_name = 'boosting' and attributes.status = '{runs.RUNNING}'"
-    while not (found := runs.search(settings, experiment, fitting)):
-        assert airflow.dag_run("flood__doomed", dag_run)["state"] in {"queued", "running"}, "a task before it failed"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    tags = found[0].data.tags
-    assert tracking.run(settings, tags[runs.PARENT]).data.tags[runs.DAG_RUN] == dag_run
-    return tags[runs.PARENT], int(tags[runs.PROCESS].split(" ")[1])
 
 
 @pytest.mark.slow

@@ -198,6 +198,12 @@ def test_a_lake_under_a_name_that_the_libraries_misread_is_refused(url: str) -> 
         _ = Settings(lake_url=url).lake
 
 
+def test_people_are_sent_to_airflow_s_public_address_where_it_has_one() -> None:
+    assert Settings(airflow_url="http://api-server:8080").airflow_pages == "http://api-server:8080"
+    public = Settings(airflow_url="http://api-server:8080", airflow_public_url="https://airflow.example.com")
+    assert public.airflow_pages == "https://airflow.example.com"
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         get_settings().sources = "live"  # type: ignore[misc]
