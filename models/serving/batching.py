@@ -76,31 +76,37 @@ class Batcher:
             _settle(batch, outputs)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._large and self._lanes:
-            self._lanes -= 1
-            batch = _taken(self._large, THREAD_ROWS)
-            loop.run_in_executor(self._threads, self._outputs, batch).add_done_callback(partial(self._ended, batch))
+        while self._large and self._lanes > 0:
+            self._begin(loop, _taken(self._large, THREAD_ROWS))
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Asked]) -> None:
+        self._lanes -= 1
+        loop.run_in_executor(self._threads, self._outputs, batch).add_done_callback(partial(self._ended, batch))
 
     def _ended(self, batch: Sequence[_Asked], done: asyncio.Future[list[Output]]) -> None:
         self._lanes += 1
-        self._start(done.get_loop())
-        if (error := done.exception()) is not None:
-            self._failed(batch, error)
-        else:
+        error = done.exception()
+        if error is None:
             _settle(batch, done.result())
+        elif len(batch) == 1:
+            _tell(batch[0], error)
+        else:  # each by itself, as in `_failed`, but in a thread again
+            for asked in batch:
+                self._begin(done.get_loop(), [asked])
+        self._start(done.get_loop())
 
     def _failed(self, batch: Sequence[_Asked], error: BaseException) -> None:
         """Whoever sent what the model cannot take is told so; who was only joined to it is answered by itself."""
         for asked in batch:
-            if asked.answer.done():
+            if len(batch) == 1:
+                _tell(asked, error)
                 continue
-            if len(batch) > 1:
-                try:
-                    asked.answer.set_result(self._outputs([asked]))
-                except Exception as own:  # noqa: BLE001 - as above
-                    asked.answer.set_exception(own)
+            try:
+                outputs = self._outputs([asked])
+            except Exception as own:  # noqa: BLE001 - as above
+                _tell(asked, own)
             else:
-                asked.answer.set_exception(error)
+                _settle([asked], outputs)
 
     def _outputs(self, batch: Sequence[_Asked]) -> list[Output]:
         rows = batch[0].rows if len(batch) == 1 else [row for asked in batch for row in asked.rows]
@@ -115,6 +121,11 @@ def _taken(waiting: deque[_Asked], most: int) -> list[_Asked]:
         batch.append(waiting.popleft())
         count += len(batch[-1].rows)
     return batch
+
+
+def _tell(asked: _Asked, error: BaseException) -> None:
+    if not asked.answer.done():
+        asked.answer.set_exception(error)
 
 
 def _settle(batch: Sequence[_Asked], outputs: list[Output]) -> None:

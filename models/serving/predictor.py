@@ -12,6 +12,7 @@ from models.serving.answers import CHALLENGER, CHAMPION, Answer, answer_of, enco
 from models.serving.experiments import Experiment, row_key
 from models.serving.hosted import Hosted
 from models.serving.lookup import Wanted
+from pipelines.errors import HeadwaterError
 
 Key = tuple[Any, date]
 Failed = Callable[[Answer, Exception], None]
@@ -42,7 +43,8 @@ async def predict(
 ) -> Answer:
     """The champion's answer to these rows; the challenger's, with the features that it saw, to those of a split.
 
-    Where the challenger fails, `failed` is told, and the champion answers in its place: who asks has not chosen it.
+    Where the challenger fails, `failed` is told, and the champion answers in its place, as it does where the
+    challenger's own features are not there: who asks has not chosen it.
 
     Raises:
         Exception: whatever the champion's model raises, of which `failed` has been told.
@@ -56,7 +58,11 @@ async def predict(
     if challenger is None or not taken:
         return answer_of(hosted.card, keys, rows, outputs)
     their_keys = [keys[at] for at in taken] if keys else None
-    theirs = await rows_for(challenger, hosted, their_keys, [rows[at] for at in taken])
+    try:
+        theirs = await rows_for(challenger, hosted, their_keys, [rows[at] for at in taken])
+    except HeadwaterError as error:
+        logger.warning("The challenger of %s lacks features: %s", hosted.card.use_case, error)
+        theirs = None
     rows, outputs = list(rows), list(outputs)
     arms, versions = [CHAMPION] * len(rows), [hosted.card.version] * len(rows)
     if theirs is not None:

@@ -17,7 +17,6 @@ import psycopg2
 from models.serving.landing import Landed, land
 from models.serving.segments import Segment, Writer, delete, taken_over
 from pipelines import serving_tables
-from pipelines.errors import HeadwaterError
 
 INTERVAL_S = 0.5
 """How long a row waits before its segment is closed and shipped."""
@@ -101,7 +100,7 @@ class Shipper:
             for segment in self._writer.closed():
                 self._land(segment, self._writer.delete)
             self._take_over()
-        except (psycopg2.Error, HeadwaterError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread lives on: nobody else ships the rows
             self._disconnect()
             self._failed(error)
             return False

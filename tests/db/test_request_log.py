@@ -226,6 +226,20 @@ def test_rows_that_postgres_refuses_do_not_hold_up_the_others_and_are_kept_with_
     await_that(lambda: id_of(later) in ids(url))
 
 
+def test_what_nobody_has_thought_of_is_told_and_the_log_is_shipped_when_it_is_over(
+    log: Make, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> None:
+        raise ValueError("a thing that nobody has thought of")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("models.serving.shipper.land", breaks)
+        one, row = log(), answer()
+        one.append(row)
+        await_that(lambda: one.backlog().failing == "a thing that nobody has thought of")
+    await_that(lambda: ids(url) == [id_of(row)])
+
+
 def test_where_there_is_no_room_rows_are_turned_away_loudly_and_nothing_that_was_taken_is_lost(
     log: Make, url: str, tmp_path: Path
 ) -> None:

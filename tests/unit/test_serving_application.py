@@ -19,7 +19,7 @@ from models.serving.hosted import Hosted, Served
 from models.serving.http import Reply, Request
 from models.serving.keys import KeyRing
 from models.serving.spool import Answered
-from pipelines.errors import LogFullError
+from pipelines.errors import LogFullError, NotFoundError
 
 CARD = ServingCard(
     use_case="gauges", version=3, run_id="abc", entity="site_id", day="day", feature_table="gauges.features",
@@ -163,6 +163,19 @@ def test_in_place_of_a_challenger_that_fails_the_champion_answers_and_the_failur
         ("online", 4, "challenger", said), ("online", 4, "challenger", said),
         ("online", 3, "champion", {"y": 2.0}), ("online", 3, "champion", {"y": 4.0}),
     ]  # fmt: skip
+
+
+def test_a_challenger_whose_own_features_are_not_there_spoils_no_answer(world, monkeypatch):
+    world.champion(doubles)
+    world.challenger(doubles, "split")
+
+    async def lacks(*_: Any) -> None:
+        raise NotFoundError("There is no site_id 'a' in gauges.features.")
+
+    monkeypatch.setattr("models.serving.predictor.rows_for", lacks)
+    (reply,) = world.ask()
+    assert [row["model_version"] for row in json.loads(reply.body)["predictions"]] == [3, 3]
+    assert world.logged() == [("online", 3, "champion", {"y": 2.0}), ("online", 3, "champion", {"y": 4.0})]
 
 
 def test_a_shadow_that_fails_changes_no_answer_and_is_logged(world):
