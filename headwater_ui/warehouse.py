@@ -71,8 +71,9 @@ class Warehouse:
 
     def close(self) -> None:
         """Ends the connections that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # until none is left, whoever else takes one meanwhile
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg2.extensions.connection]:

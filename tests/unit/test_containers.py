@@ -91,7 +91,7 @@ def test_each_role_of_the_database_gets_a_password() -> None:
 
 
 def test_every_service_is_watched_bounded_and_on_loopback(compose: dict[str, Any]) -> None:
-    assert len(compose["services"]) == 10
+    assert len(compose["services"]) == 12
     for name, service in compose["services"].items():
         assert "mem_limit" in service, name
         assert "no-new-privileges:true" in service["security_opt"], name
@@ -107,8 +107,18 @@ def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
 
 
 def test_no_service_but_init_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
-    holders = {name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service["environment"]}
+    holders = {name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service.get("environment", {})}
     assert holders == {"postgres", "airflow-init"}
+
+
+def test_dask_is_reached_by_the_scheduler_alone_and_is_given_no_secret(compose: dict[str, Any]) -> None:
+    beside = {name: service.get("networks", ["default"]) for name, service in compose["services"].items()}
+    assert {name for name, networks in beside.items() if "dask" in networks} == {"scheduler", "dask", "dask-worker"}
+    assert compose["networks"]["dask"] == {"internal": True}
+    for name in ("dask", "dask-worker"):
+        assert beside[name] == ["dask"]
+        assert not {"environment", "volumes", "ports"} & set(compose["services"][name])
+        assert compose["services"][name]["env_file"] == []
 
 
 def test_airflow_runs_in_containers_with_what_it_runs_with_on_a_laptop(tmp_path: Path) -> None:
