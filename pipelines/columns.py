@@ -6,6 +6,7 @@ A frame of one row costs pandas a millisecond before anything is computed; array
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -61,7 +62,8 @@ def from_rows(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> C
     """
     numbers = [name for name, kind in kinds.items() if kind != "string"]
     # One array of all: an array a column would cost a single row more than the model does
-    values = np.array([[row[name] for name in numbers] for row in rows], dtype=np.float64)
+    taken = itemgetter(*numbers) if len(numbers) > 1 else lambda row: [row[name] for name in numbers]
+    values = np.array([taken(row) for row in rows], dtype=np.float64)
     found: Columns = unstacked(numbers, values.reshape(len(rows), len(numbers)).T.copy())
     if len(numbers) == len(kinds):
         return found

@@ -1,6 +1,7 @@
 """The prediction service's requests: pydantic's validators from a card, and one sentence for what they refuse.
 
 Typed dictionaries and not models: they are validated straight from the bytes, and what comes out is what is worked on.
+Rows are read by msgspec at first, in half the time; whatever it does not take is pydantic's to judge.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, NotRequired
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -29,6 +31,13 @@ _STRICT: dict[str, Any] = {
     "bool": Annotated[bool, Field(strict=True)],
     "string": Annotated[str, _TEXT],
 }
+_QUICK: dict[str, Any] = {
+    "float": Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)],
+    "int": Annotated[int, msgspec.Meta(ge=-LARGEST_WHOLE, le=LARGEST_WHOLE)],
+    "bool": bool,
+    "string": Annotated[str, msgspec.Meta(max_length=1000, pattern=r"^[^\x00]*$")],
+}
+"""The same as `_STRICT`; it may refuse more, and must not take more."""
 _KEY: dict[str, Any] = {
     "int": Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)],
     "string": _STRICT["string"],
@@ -84,11 +93,25 @@ def request_type(card: ServingCard) -> Any:
     )
 
 
+def _quick_decoder(card: ServingCard) -> msgspec.json.Decoder[Any]:
+    """Reads a body of `rows`, whose fields are in the card's order then."""
+    fields = [
+        (item.name, _QUICK[item.type] | None, None) if item.nullable else (item.name, _QUICK[item.type])
+        for item in card.features
+    ]
+    options: dict[str, Any] = {"forbid_unknown_fields": True, "kw_only": True, "gc": False}
+    row: Any = msgspec.defstruct("FeatureRow", fields, **options)
+    bounds = msgspec.Meta(min_length=1, max_length=MAX_ITEMS)
+    body = [("rows", Annotated[_list_of(row), bounds])]
+    return msgspec.json.Decoder(msgspec.defstruct("Rows", body, **options))
+
+
 class RequestParser:
     """Reads the bodies of requests for the model of one card."""
 
     def __init__(self, card: ServingCard) -> None:
         self._card = card
+        self._quick = _quick_decoder(card).decode
         self._blank = dict.fromkeys(card.feature_names)
         self._validator = TypeAdapter(request_type(card)).validator
 
@@ -98,6 +121,10 @@ class RequestParser:
         Raises:
             RefusedError: the body is no such request.
         """
+        try:
+            return None, [msgspec.structs.asdict(row) for row in self._quick(body).rows]
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass  # entities, or something that pydantic has the sentences for
         try:
             found = self._validator.validate_json(body)
         except ValidationError as error:

@@ -107,7 +107,9 @@ def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
 
 
 def test_no_service_but_init_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
-    holders = {name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service.get("environment", {})}
+    holders = {
+        name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service.get("environment", {})
+    }
     assert holders == {"postgres", "airflow-init"}
 
 
