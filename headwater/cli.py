@@ -11,6 +11,7 @@ from rich.markup import escape
 from headwater.commands import (
     alerts,
     backfill,
+    backup,
     config,
     contracts,
     data,
@@ -47,6 +48,7 @@ for part in (
     data,
     backfill,
     history,
+    backup,
     repair,
     contracts,
     scores,

@@ -8,9 +8,8 @@ another version, whose stack must still be ended, and the next cold start replac
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,16 +22,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
+from pipelines.settings_errors import PREFIX as PREFIX
+from pipelines.settings_errors import nameless, refuse_unknown, unreadable
 from pipelines.spec import Source
 from pipelines.storage import Store
 
 PROJECT = Path(__file__).resolve().parents[1]
-PREFIX = "HEADWATER_"
 STACK_FILE = "stack.env"
 Env = Literal["dev", "staging", "prod"]
-_EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "sandbox_databases": "CRM",
-             "source_options": "AWS_REGION", "source_urls": "USGS"}  # fmt: skip
-"""The settings that are mappings, and a name in each."""
 
 
 def _listed(said: str) -> list[str]:
@@ -44,6 +41,12 @@ def _address(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("write it as http://127.0.0.1:3000")
     return url.rstrip("/")
+
+
+def _store(url: str, options: Mapping[str, SecretStr]) -> Store:
+    if "://" not in url:
+        return Store.at(PROJECT / Path(url).expanduser())
+    return Store.at(url, {name.lower(): value.get_secret_value() for name, value in options.items()})
 
 
 class Settings(BaseSettings):
@@ -107,6 +110,8 @@ class Settings(BaseSettings):
     """Price of a GB that a task reads or writes."""
     cost_currency: str = Field("USD", min_length=1, max_length=8)
     """What these prices are in."""
+    log_days: int = Field(30, ge=1)
+    """How long logs are kept after they were last written to."""
     http_timeout_s: float = Field(30.0, gt=0)
     http_attempts: int = Field(4, ge=1)
     """How often one request is tried before its task fails (and is retried by Airflow)."""
@@ -125,10 +130,7 @@ class Settings(BaseSettings):
         """
         if self.lake_url is None:
             return Store.at(self.home / "lake")
-        if "://" not in self.lake_url:
-            return Store.at(PROJECT / Path(self.lake_url).expanduser())
-        options = {name.lower(): value.get_secret_value() for name, value in self.lake_options.items()}
-        return Store.at(self.lake_url, options)
+        return _store(self.lake_url, self.lake_options)
 
     def source_store(self, source: Source) -> Store | None:
         """The folder or the object store that an upstream was set to be in; None where it is a host.
@@ -139,9 +141,7 @@ class Settings(BaseSettings):
         url = self.source_url(source)
         if url.startswith(("http://", "https://")):
             return None
-        if "://" not in url:
-            return Store.at(PROJECT / Path(url).expanduser())
-        return Store.at(url, {name.lower(): value.get_secret_value() for name, value in self.source_options.items()})
+        return _store(url, self.source_options)
 
     @property
     def reports(self) -> Path:
@@ -196,28 +196,6 @@ class Settings(BaseSettings):
                 "it as postgresql://reader:password@host:port/database, with an account that may only read."
             )
         return source.live_url if self.sources == "live" else self.sandbox_url + source.sandbox_path
-
-
-def _refuse_unknown(keys: Iterable[str], where: str) -> None:
-    known = sorted(name.upper() for name in Settings.model_fields)
-    for key in keys:
-        name = key.removeprefix(PREFIX).split("__")[0]
-        if key.startswith(PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = (
-                f"did you mean {_example(close[0])}?" if close else f"known are: {PREFIX}{f', {PREFIX}'.join(known)}."
-            )
-            raise SettingsError(f"Unknown setting {key} in {where}; {hint}")
-
-
-def _example(name: str) -> str:
-    return "__".join([f"{PREFIX}{name.upper()}", *filter(None, [_EXAMPLES.get(name.lower())])])
-
-
-def _nameless(name: str) -> SettingsError:
-    return SettingsError(
-        f"The setting {PREFIX}{name.upper()} cannot be used: give each a name, as in {_example(name)}."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,17 +268,17 @@ def read_settings(found: list[Layer]) -> Settings:
     """
     for layer in found:
         if layer.where != STACK_FILE:
-            _refuse_unknown(layer.values, str(layer.file or f"the {layer.where}"))
+            refuse_unknown(layer.values, Settings.model_fields, str(layer.file or f"the {layer.where}"))
     files = [layer.file for layer in reversed(found) if layer.file is not None]
     try:
         return Settings(_env_file=tuple(files))  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "dict_type":
-            raise _nameless(str(first["loc"][0])) from None
+            raise nameless(str(first["loc"][0])) from None
         key = PREFIX + "__".join(str(part).upper() for part in first["loc"])
         raise SettingsError(
             f"The setting {key} cannot be used: {first['msg'].removeprefix('Value error, ')}."
         ) from error
     except UnreadableError as error:  # a mapping that is not JSON; its cause would show the value, which may be a key
-        raise _nameless(next((name for name in _EXAMPLES if f'"{name}"' in str(error)), "api_keys")) from None
+        raise unreadable(error) from None

@@ -1,10 +1,11 @@
-"""What containers run: `python -m headwater.containers run PROGRAM [ARGUMENT ...]`, `init` or `demo`."""
+"""What containers run: `python -m headwater.containers run PROGRAM [ARGUMENT ...]`, or another of its commands."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from inspect import signature
 
 from headwater.containers import environment
 from pipelines.errors import HeadwaterError
@@ -41,13 +42,33 @@ def demo(use_case: str = "flood") -> None:
         job.show(job.run(get_use_case(use_case), report, local=False))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"run": run, "init": init, "demo": demo}
+def backup(folder: str, *options: str) -> None:
+    """Backs up what the containers have stored; with `--lake`, the lake's files too."""
+    from headwater.containers import care
+
+    care.backup(os.environ, folder, options)
+
+
+def restore(folder: str) -> None:
+    """Restores that before the containers are first started."""
+    from headwater.containers import care
+
+    care.restore(os.environ, folder)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run, "init": init, "demo": demo, "backup": backup, "restore": restore
+}  # fmt: skip
 
 
 def main(command: str = "", *arguments: str) -> None:
     """Runs a command; what it cannot do is said in a sentence."""
     if command not in COMMANDS:
         sys.exit(f"{command!r} is no command; there is: {', '.join(COMMANDS)}.")
+    try:
+        signature(COMMANDS[command]).bind(*arguments)
+    except TypeError as error:
+        sys.exit(f"{command}: {error}.")
     try:
         COMMANDS[command](*arguments)
     except HeadwaterError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from headwater.containers import roles
 from headwater.stack.databases import is_migrated, make_databases, migrate
@@ -25,12 +26,8 @@ def run(given: Mapping[str, str]) -> None:
     Raises:
         StackError: a password is missing, or a migration failed.
     """
-    passwords = _passwords(given)
-
-    def url(name: str, role: str | None = None) -> str:
-        role = role or name
-        return f"postgresql://{role}:{passwords[role]}@{SERVER}/{name}"
-
+    passwords = passwords_of(given)
+    url = partial(url_of, passwords)
     make_databases(url, passwords)
     waiting = [name for name in DATABASE_OF.values() if not is_migrated(url(name), name)]
     # Most of a first start; the two have nothing to do with each other
@@ -41,7 +38,18 @@ def run(given: Mapping[str, str]) -> None:
     _make_pools()
 
 
-def _passwords(given: Mapping[str, str]) -> dict[str, str]:
+def url_of(passwords: Mapping[str, str], name: str, role: str | None = None) -> str:
+    """The URL of a database as that role, by default its owner (of `postgres` the superuser)."""
+    role = role or name
+    return f"postgresql://{role}:{passwords[role]}@{SERVER}/{name}"
+
+
+def passwords_of(given: Mapping[str, str]) -> dict[str, str]:
+    """The password of each role, out of the environment.
+
+    Raises:
+        StackError: some are missing, and SERVING_KEY with them.
+    """
     sources = [role for name in source_databases() for role in (name, reader_of(name))]
     names = {role: f"DATABASE_{role.upper()}_PASSWORD" for role in
              (*DATABASES, roles.PIPELINE, roles.ANALYST, roles.SERVING, *sources)}  # fmt: skip

@@ -24,7 +24,7 @@ from pipelines.spec import Dataset
 
 DAGS = PROJECT / "dags"
 SHAPES = {path.stem for path in DAGS.glob("*.py")} - {"approval", "dag_defaults", "notices", "starting"}
-WHOLE_PLATFORM = {"platform"}
+WHOLE_PLATFORM = {"logs", "platform"}
 """Files that make one DAG for all use cases, not one for each."""
 HEAVY = {"pandas", "numpy", "polars", "sklearn", "mlflow", "bentoml", "evidently", "dbt", "deltalake", "pyarrow",
          "psycopg2", "models"}  # fmt: skip
@@ -136,6 +136,14 @@ def test_the_platform_is_looked_at_every_five_minutes_by_one_dag_for_all(bag: An
     assert dag.dagrun_timeout <= timedelta(minutes=5)
     assert [task.task_id for task in dag.tasks] == ["health"]
     assert "*health*" in dag.doc_md
+
+
+def test_old_logs_are_deleted_every_night_without_anybody_switching_it_on(bag: Any) -> None:
+    dag = bag.dags["platform__logs"]
+    assert dag.timetable.expression == "15 3 * * *"
+    assert dag.is_paused_upon_creation is False
+    assert [task.task_id for task in dag.tasks] == ["tidy"]
+    assert "*tidy*" in dag.doc_md
 
 
 @pytest.mark.parametrize("shape", ["ingest", "recompute", "audit", "rollback", "skew", "canary"])

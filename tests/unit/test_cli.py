@@ -20,7 +20,7 @@ REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill"
              "models rollback", "keys create", "keys list", "keys revoke",
              "experiments start", "experiments stop", "experiments show",
              "report drift", "report quality", "quality", "incidents",
-             "alerts", "sources", "ledger", "dataset", "quarantine", "rebuild", "recompute",
+             "alerts", "backup", "restore", "sources", "ledger", "dataset", "quarantine", "rebuild", "recompute",
              "nowcast", "skew", "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""

@@ -21,7 +21,8 @@ from models.serving import package
 from pipelines.errors import StackError
 from pipelines.settings import PROJECT
 
-ENDING = {"airflow-init", "demo"}
+BY_HAND = "care"
+ENDING = {"airflow-init", "demo", BY_HAND}
 GIVEN = {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://airflow:x@postgres/airflow",
     **dict.fromkeys(airflow_env.SECRETS, "x" * 64),
@@ -91,7 +92,7 @@ def test_each_role_of_the_database_gets_a_password() -> None:
 
 
 def test_every_service_is_watched_bounded_and_on_loopback(compose: dict[str, Any]) -> None:
-    assert len(compose["services"]) == 12
+    assert len(compose["services"]) == 13
     for name, service in compose["services"].items():
         assert "mem_limit" in service, name
         assert "no-new-privileges:true" in service["security_opt"], name
@@ -106,11 +107,12 @@ def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
     assert {"models", "pipelines", "dbt", "dags", package.REQUIREMENTS} <= set(copied)
 
 
-def test_no_service_but_init_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
+def test_no_service_that_goes_on_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
     holders = {
         name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service.get("environment", {})
     }
-    assert holders == {"postgres", "airflow-init"}
+    assert holders == {"postgres", "airflow-init", BY_HAND}
+    assert compose["services"][BY_HAND]["profiles"] == [BY_HAND]
 
 
 def test_dask_is_reached_by_the_scheduler_alone_and_is_given_no_secret(compose: dict[str, Any]) -> None:
@@ -152,7 +154,8 @@ def test_what_airflow_cannot_run_without_is_named(tmp_path: Path, missing: str) 
 def test_a_volume_that_several_share_is_filled_by_one_that_is_made_before_them(compose: dict[str, Any]) -> None:
     mounted: dict[str, list[str]] = {}
     for name, service in compose["services"].items():
-        for volume in service.get("volumes", ()):
+        # What is run by hand is made alone
+        for volume in service.get("volumes", ()) if name != BY_HAND else ():
             mounted.setdefault(volume.partition(":")[0], []).append(name)
     shared = {volume: names for volume, names in mounted.items() if len(names) > 1}
     assert set(shared) == {"home", "bentos", "logs"}

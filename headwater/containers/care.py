@@ -1,0 +1,61 @@
+"""Backup and restore in the containers, as the service `care` runs them; see docs/containers.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from headwater.backup import create
+from headwater.backup import restore as job
+from headwater.backup.place import Place, in_containers
+from headwater.console import progress
+from headwater.containers import roles
+from headwater.containers.init import passwords_of, url_of
+from headwater.stack.databases import create_role, make_databases, open_cursor
+from pipelines.errors import StackError
+from pipelines.settings import get_settings
+
+BACKUPS = Path("/backups")
+"""What a name of a backup is below of: the host's folder, which the compose file mounts there."""
+LAKE = "--lake"
+
+
+def backup(given: Mapping[str, str], folder: str, options: Sequence[str]) -> None:
+    """Makes a backup in the mounted folder.
+
+    Raises:
+        StackError: a password is missing, an option is unknown, or the backup failed.
+    """
+    if odd := [option for option in options if option != LAKE]:
+        raise StackError(f"{' '.join(odd)} is no option; there is {LAKE}.")
+    target = BACKUPS / folder
+    with progress(f"backing up into {target}") as report:
+        create.create(_place(passwords_of(given)), target, lake=LAKE in options, report=report)
+
+
+def restore(given: Mapping[str, str], folder: str) -> None:
+    """Restores one before `airflow-init` has run for the first time; it makes databases and roles.
+
+    Raises:
+        StackError: a password is missing, the backup was changed, or there is something already.
+    """
+    passwords, source = passwords_of(given), BACKUPS / folder
+    with progress(f"restoring {source}") as report:
+        found = job.check(source)
+        report(f"{len(found.files)} files are as they were written")
+        prepare(passwords)
+        done = job.restore(_place(passwords), source, found, report)
+        if done.lake_lacks:
+            report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
+
+
+def _place(passwords: Mapping[str, str]) -> Place:
+    return in_containers(get_settings(), lambda name: url_of(passwords, name, "postgres"))
+
+
+def prepare(passwords: Mapping[str, str]) -> None:
+    """Makes the databases, and the roles that owners and grants of a backup name."""
+    make_databases(lambda name: url_of(passwords, name), passwords)
+    with open_cursor(url_of(passwords, "postgres")) as cursor:
+        for role in (roles.PIPELINE, roles.ANALYST, roles.SERVING):
+            create_role(cursor, role, passwords[role])
