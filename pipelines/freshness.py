@@ -91,8 +91,9 @@ def _in_use(url: str, use_case: UseCase) -> set[str]:
 
 
 def _has_features(url: str, use_case: UseCase, window: Window) -> bool:
-    """Also where none are expected, or none were ever published."""
-    days: list[date] = feature_days(use_case, window)
+    """Also where none are expected, or none were ever published; those that may come late are asked for later."""
+    late = timedelta(days=use_case.late_days)
+    days: list[date] = feature_days(use_case, Window(window.start - late, window.end - late))
     if not days or not database.exists(url, use_case.feature_table):
         return True
     (row,) = database.query(

@@ -174,11 +174,16 @@ def _data(
     use_case: UseCase, days: Window, settings: Settings, now: datetime
 ) -> tuple[list[Score], pl.DataFrame | None]:
     """The scores of all data sets, and the rows that the lake and the warehouse do not have alike."""
-    loads = coverage.first_loads(settings.require_database(), use_case, days)
+    url = settings.require_database()
+    loads = coverage.first_loads(url, use_case, days)
+    # Such as what is gone, on the days before anything was known that could be
+    idle = {(one.dataset, one.day) for one in coverage.day_states(url, use_case, days) if one.state == "not-expected"}
     found: list[Score] = []
     apart: list[pl.DataFrame] = []
     for dataset in use_case.datasets:
         asked = expected_days(use_case.calendar, days) if dataset.day_column else [days.end]
+        if dataset.sparse:
+            asked = [day for day in asked if (dataset.name, day) not in idle]
         if not asked:
             continue
         scores, differing = _of(use_case, dataset, asked, loads, settings, now)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pipelines import audit_findings, audit_ranges, database
 from pipelines.calendar import feature_days
 from pipelines.quality_scores import CONSISTENCY, VALIDITY, Score, by_count, by_entity, timeliness
+from pipelines.schedule import due_at
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
@@ -27,12 +28,22 @@ def scores(url: str, use_case: UseCase, window: Window, now: datetime) -> list[S
     days = feature_days(use_case, window)
     if not days or not database.exists(url, use_case.feature_table):
         return []
+    if use_case.late_days:
+        days = _due(url, use_case, window, days, now)
+        if not days:
+            return []
     return [
         *_completeness(url, use_case, days),
         *_validity(url, use_case, window),
         *_consistency(url, use_case, window),
         *timeliness(use_case, FEATURES, days, _first_transforms(url, use_case, days), now),
     ]
+
+
+def _due(url: str, use_case: UseCase, window: Window, days: Sequence[date], now: datetime) -> list[date]:
+    """Those of the days that have a row, or that may lack all of theirs no longer."""
+    there, late = {row["day"] for row in _by_day(url, use_case, window, "0")}, timedelta(days=use_case.late_days)
+    return [day for day in days if day in there or now >= due_at(use_case, day) + late]
 
 
 def _completeness(url: str, use_case: UseCase, days: Sequence[date]) -> list[Score]:

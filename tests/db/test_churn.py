@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from db.helpers import fingerprint
 from pydantic import SecretStr
 from unit.churn.tables import csv, lines
 
-from pipelines import bootstrap, database, lake, rebuild, recheck, steps
+from pipelines import bootstrap, database, freshness, lake, quality, rebuild, recheck, steps
 from pipelines.errors import SourceError
 from pipelines.registry import get_use_case
 from pipelines.settings import Settings
@@ -55,6 +55,14 @@ def _rows(settings: Settings, sql: str) -> list[dict[str, Any]]:
     return database.query(settings.require_database(), sql)
 
 
+def _completeness(settings: Settings, window: Window) -> dict[tuple[str, date], float]:
+    """Of each data set and day that is scored on the morning after the window."""
+    morning = datetime.combine(window.end + timedelta(days=1), time(6), UTC)
+    quality.run(CHURN, window, settings, now=morning)
+    found = quality.between(settings.require_database(), CHURN, window)
+    return {(row["dataset"], row["day"]): row["score"] for row in found if row["dimension"] == "completeness"}
+
+
 def _day(settings: Settings, day: date, *others: str) -> None:
     steps.run(CHURN, Window(day, day), ("fetch", "check", "load", *others), settings)
 
@@ -76,6 +84,14 @@ def test_a_year_of_the_crm_becomes_a_row_a_customer_and_month(crm: Crm, settings
             assert row["is_churn_next_month"] == (gone is not None and gone <= row["label_day"])
         assert row["contract"] is not None
     assert 20 < sum(bool(row["is_churn_next_month"]) for row in features) < len(features) / 5
+
+
+def test_what_could_not_be_there_yet_is_neither_scored_nor_missed(settings: Settings) -> None:
+    found = _completeness(settings, Window(LAST - timedelta(days=2), LAST))
+    assert {name for name, _ in found} == {"customers", "contracts", "usage"}, "December is billed in January"
+    assert set(found.values()) == {1.0}
+    morning = datetime.combine(LAST + timedelta(days=1), time(8), UTC)
+    assert freshness.overdue(CHURN, settings, morning) == []
 
 
 def test_an_attribute_of_a_month_is_the_one_that_was_known_then(crm: Crm, settings: Settings) -> None:
@@ -100,6 +116,7 @@ def test_the_days_after_bring_what_changed_unmarked_late_or_was_deleted(crm: Crm
     first = LAST + timedelta(days=1)
     crm.advance(first)
     _day(settings, first)
+    assert _completeness(settings, Window(first, first))[REMOVALS.name, first] == 1.0
     crm.advance(second := first + timedelta(days=1))
     crm.do("update crm.customers set payment_method = 'By hand' where customer_id = %s", (silent,))
     crm.do(
