@@ -5,7 +5,7 @@ Where no such store is set, the home folder is all there is. Where one is, only 
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,17 +73,18 @@ def fetch_folder(settings: Settings, folder: Path, last: str) -> bool:
     place = _below(settings, store, folder)
     if not place.exists(last):
         return False
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    for item in place.list():
-        (part / item.name).parent.mkdir(parents=True, exist_ok=True)
-        place.copy_to(item.name, part / item.name)
-    try:
-        part.rename(folder)
-    except OSError:  # another process of this machine was faster
-        shutil.rmtree(part, ignore_errors=True)
-        if not folder.exists():
-            raise
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of this call alone: the workers of a service may all come for it at once
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as name:
+        part = Path(name, folder.name)
+        for item in place.list():
+            (part / item.name).parent.mkdir(parents=True, exist_ok=True)
+            place.copy_to(item.name, part / item.name)
+        try:
+            part.rename(folder)
+        except OSError:  # another was faster
+            if not folder.exists():
+                raise
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,18 @@ def test_a_bento_is_served_on_another_machine_than_built_it(one: Settings, other
         path.relative_to(folder) for path in folder.rglob("*")
     }
     assert (found / "src/bento/model.onnx").read_text() == "src/bento/model.onnx"
+    assert list(found.parent.iterdir()) == [found]
+
+
+def test_workers_that_all_come_for_a_bento_at_once_all_get_it_whole(one: Settings, other: Settings) -> None:
+    names = [f"src/{number}" for number in range(20)]
+    for name in ("bento.yaml", *names):
+        _write(one, f"bentoml/bentos/headwater-flood/v3/{name}", name)
+    bento.publish(one, TAG)
+    with ThreadPoolExecutor(8) as threads:
+        folders = list(threads.map(lambda _: bento.bento_folder(other, TAG), range(8)))
+    (found,) = set(folders)
+    assert {path.name for path in (found / "src").iterdir()} == {name.partition("/")[2] for name in names}
     assert list(found.parent.iterdir()) == [found]
 
 
