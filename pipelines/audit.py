@@ -19,6 +19,7 @@ from pipelines import (
     ledger,
     quality,
     recheck,
+    shared,
 )
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.schedule import newest_due, window_of
@@ -66,6 +67,7 @@ def run(
         page = audit_page.render(use_case, found)
         _write(path.with_suffix(".json"), json.dumps(found, indent=1, allow_nan=False))
         _write(path, page)
+        shared.put(settings, path.with_suffix(".json"), path)
         report.counts = {"accepted": facts["features"]["rows"], "bytes": path.stat().st_size}
         report.detail = {"verdict": found["verdict"], "reasons": [said for _, said in reasons], "page": str(path)}
     return found

@@ -100,7 +100,8 @@ def _whole(use_case: UseCase, kind: Kind, settings: Settings) -> DataSet:
         return DataSet(settings.mlflow_url, f"models/{use_case.experiment}")
     if kind == "bento":
         return DataSet("bentoml", use_case.bento)
-    return DataSet("file", str(settings.reports / use_case.slug))
+    place = settings.files / "reports" if settings.files else Store.at(settings.reports)
+    return _stored(place / use_case.slug)
 
 
 def _upstream(use_case: UseCase, dataset: Dataset) -> DataSet:

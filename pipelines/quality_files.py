@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines import quarantine
+from pipelines import quarantine, shared
 from pipelines.quality_scores import COMPLETENESS, CONSISTENCY, VALIDITY, Score
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
@@ -78,22 +78,21 @@ def write(use_case: UseCase, window: Window, rows: pl.DataFrame, settings: Setti
     """
     place = folder(use_case, settings)
     place.mkdir(parents=True, exist_ok=True)
-    _forget(place, window.end)
+    _forget(place, window.end, settings)
     csv, parquet = (place / f"{str(window).replace('..', '_')}.{kind}" for kind in ("csv", "parquet"))
     if rows.is_empty():
-        for path in (csv, parquet):
-            path.unlink(missing_ok=True)
+        shared.forget(settings, (csv, parquet))
         return []
     for path, save in ((csv, rows.write_csv), (parquet, rows.write_parquet)):
         part = path.with_name(f".{path.name}.part")
         save(part)
         part.replace(path)
+    shared.put(settings, csv, parquet)
     return [str(csv), str(parquet)]
 
 
-def _forget(place: Path, newest: date) -> None:
+def _forget(place: Path, newest: date, settings: Settings) -> None:
     """Deletes the files of windows that ended more than `KEPT_DAYS` before the present one."""
     oldest = str(newest - timedelta(days=KEPT_DAYS))
-    for path in place.glob("*.*"):
-        if path.stem[-10:] < oldest:
-            path.unlink(missing_ok=True)
+    found = {path.name for path in place.glob("*.*")} | set(shared.names(settings, place))
+    shared.forget(settings, [place / name for name in sorted(found) if Path(name).stem[-10:] < oldest])

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     """The lake: a folder, or s3://bucket/prefix; by default the folder `lake` in the home folder."""
     lake_options: dict[str, SecretStr] = {}
     """Endpoint, region and keys of the lake's object store, such as HEADWATER_LAKE_OPTIONS__AWS_ENDPOINT_URL."""
+    files_url: str | None = None
+    """Where several machines share reports, Bentos and logs of tasks: s3://bucket/prefix, with `lake_options`; by
+    default each has its own in its home folder."""
     sources: Literal["sandbox", "live"] = "sandbox"
     """Whether upstreams are the sandbox on this machine or the real hosts."""
     sandbox_url: str = "http://127.0.0.1:8094"
@@ -131,6 +134,15 @@ class Settings(BaseSettings):
         if self.lake_url is None:
             return Store.at(self.home / "lake")
         return _store(self.lake_url, self.lake_options)
+
+    @property
+    def files(self) -> Store | None:
+        """The store that is shared with other machines; None where there is none.
+
+        Raises:
+            SettingsError: it cannot be in such a place.
+        """
+        return _store(self.files_url, self.lake_options) if self.files_url else None
 
     def source_store(self, source: Source) -> Store | None:
         """The folder or the object store that an upstream was set to be in; None where it is a host.

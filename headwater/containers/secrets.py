@@ -47,6 +47,7 @@ def content(people: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "AIRFLOW_PASSWORDS", json.dumps({name: secrets.token_urlsafe(16) for name in users})
     yield "MLFLOW_PASSWORD", secrets.token_urlsafe(24)
     yield "MLFLOW_SECRET_KEY", secrets.token_urlsafe(48)
+    yield "VALKEY_PASSWORD", secrets.token_hex(24)
     yield "SERVING_KEY", f"hw_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
 
 

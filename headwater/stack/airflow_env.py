@@ -74,3 +74,8 @@ TUNING: dict[str, str] = {
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
 }
 """What the environment of whoever starts the stack may change."""
+REMOTE_LOGS = {
+    # Without REMOTE_LOGGING, by which Airflow's own configuration would look for a provider
+    "AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "headwater.stack.remote_logs.LOGGING_CONFIG",
+}
+"""Where tasks run on machines that share no folder with the API server."""

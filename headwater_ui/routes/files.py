@@ -7,9 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 
 from headwater_ui.access import Chosen
+from pipelines import shared
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
 
@@ -37,16 +38,19 @@ def static(name: str) -> FileResponse:
 
 
 @router.get("/reports/{slug}/{kind}/{name}")
-def report(case: Chosen, kind: Kind, name: Name) -> FileResponse:
+def report(case: Chosen, kind: Kind, name: Name) -> Response:
     """A report as it was written."""
-    folder = get_settings().reports / case.slug
-    path = (folder / kind / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    settings = get_settings()
+    folder = settings.reports / case.slug
+    path = folder / kind / name
+    found = shared.read(settings, path) if path.resolve().is_relative_to(folder.resolve()) else None
+    if found is None:
         raise HTTPException(404, f"{case.slug} has no report {kind}/{name}.")
-    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": SANDBOX})
+    return Response(found, media_type="text/html", headers={"Content-Security-Policy": SANDBOX})
 
 
 def reports_of(use_case: UseCase, kind: str) -> list[str]:
     """The names of a use case's reports of a kind, the newest first."""
-    folder = get_settings().reports / use_case.slug / kind
-    return sorted((path.name for path in folder.glob("*.html")), reverse=True)
+    settings = get_settings()
+    found = shared.names(settings, settings.reports / use_case.slug / kind)
+    return sorted((name for name in found if name.endswith(".html")), reverse=True)

@@ -16,7 +16,7 @@ from models.drift import evidently, page, performance, picture, quality, rows
 from models.drift.verdict import Part, Verdict, decide, numbers
 from models.drift.windows import Windows, plan, span
 from models.score import load_champion
-from pipelines import drift_log, ledger
+from pipelines import drift_log, ledger, shared
 from pipelines.errors import NotFoundError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
@@ -49,6 +49,7 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
         drawn = picture.draw(summary["columns"], f"{use_case.slug}, {summary['window']}", path.with_suffix(".png"))
         summary["link"], summary["detail"]["picture"] = _log(use_case, settings, summary, path, drawn)
         path.with_suffix(".json").write_text(json.dumps(summary, indent=1))
+        shared.put(settings, path, drawn, path.with_suffix(".json"))
         drift_log.record(url, summary, summary["columns"])
         entry.counts = {"accepted": summary["rows"], "bytes": path.stat().st_size}
         entry.detail = {name: summary[name] for name in ("verdict", "share", "drifted", "link")}
@@ -151,12 +152,14 @@ def newest(use_case: UseCase, settings: Settings) -> dict[str, Any]:
     Raises:
         NotFoundError: there is none.
     """
-    paths = sorted((settings.reports / use_case.slug / "drift").glob("*.json"))
-    if not paths:
+    folder = settings.reports / use_case.slug / "drift"
+    found = [name for name in shared.names(settings, folder) if name.endswith(".json")]
+    said = shared.read(settings, folder / max(found)) if found else None
+    if said is None:
         raise NotFoundError(
             f"{use_case.slug} has no drift report yet; make one: headwater report drift {use_case.slug}."
         )
-    summary: dict[str, Any] = json.loads(paths[-1].read_text())
+    summary: dict[str, Any] = json.loads(said)
     return summary
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import psutil
 
+from pipelines import shared
 from pipelines.settings import PREFIX, Settings
+
+BENTO_FILE = "bento.yaml"
+"""What BentoML writes into every Bento."""
 
 
 def bento_home(settings: Settings) -> Path:
@@ -17,9 +21,24 @@ def bento_home(settings: Settings) -> Path:
 
 
 def bento_folder(settings: Settings, tag: str) -> Path:
-    """Folder of a built Bento, by a tag such as `headwater-flood:v3`."""
+    """Folder of a built Bento, by a tag such as `headwater-flood:v3`; brought here where another machine has built it.
+
+    Raises:
+        StorageError: the store that is shared with other machines cannot be used.
+    """
     name, _, version = tag.partition(":")
-    return bento_home(settings) / "bentos" / name / version
+    folder = bento_home(settings) / "bentos" / name / version
+    shared.fetch_folder(settings, folder, BENTO_FILE)
+    return folder
+
+
+def publish(settings: Settings, tag: str) -> None:
+    """Hands a built Bento to the other machines, where there are some.
+
+    Raises:
+        StorageError: the store that is shared with them cannot be used.
+    """
+    shared.put_folder(settings, bento_folder(settings, tag), BENTO_FILE)
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from models.serving.bento import bento_folder, bento_home, child_environment, last_lines
+from models.serving.bento import bento_folder, bento_home, child_environment, last_lines, publish
 from models.serving.card import BENTO_FOLDER, MODEL_FILE, ServingCard, file_sha256, read_card
 from models.serving.smoke import smoke_test
 from models.serving.sources import needed
@@ -50,6 +50,7 @@ def build_bento(
     tag = f"{use_case.bento}:v{card.version}"
     if _is_built(bento_folder(settings, tag), tag, card):
         logger.info("%s is already built from the same model.", tag)
+        publish(settings, tag)
         return tag
     with tempfile.TemporaryDirectory(prefix="headwater-bento-") as name:
         folder = Path(name)
@@ -57,6 +58,7 @@ def build_bento(
         for file in card.files:
             shutil.copy((beside or model_file.parent) / file, folder / BENTO_FOLDER / file)
         _build(folder, tag, settings)
+    publish(settings, tag)
     logger.info("Built %s.", tag)
     return tag
 

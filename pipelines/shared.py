@@ -1,0 +1,96 @@
+"""Files that several machines share: what one writes below its home folder, under the same name in `settings.files`.
+
+Where no such store is set, the home folder is all there is. Where one is, only what is in it counts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.settings import Settings
+from pipelines.storage import Store
+
+
+def put(settings: Settings, *paths: Path) -> None:
+    """Copies files of the home folder into the store, each whole or not at all, in this order.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    if (store := settings.files) is not None:
+        for path in paths:
+            store.write_file(_name(settings, path), path)
+
+
+def forget(settings: Settings, paths: Iterable[Path]) -> None:
+    """Deletes files here and in the store; one that is not there is no error."""
+    gone = list(paths)
+    for path in gone:
+        path.unlink(missing_ok=True)
+    if gone and (store := settings.files) is not None:
+        store.delete([_name(settings, path) for path in gone])
+
+
+def read(settings: Settings, path: Path) -> bytes | None:
+    """The content of a file, by its path in the home folder; None where there is none."""
+    if (store := settings.files) is None:
+        return path.read_bytes() if path.is_file() else None
+    name = _name(settings, path)
+    return store.read(name) if store.exists(name) else None
+
+
+def names(settings: Settings, folder: Path) -> list[str]:
+    """The names of the files in a folder of the home folder, not of those below it."""
+    if (store := settings.files) is None:
+        return sorted(path.name for path in folder.glob("*") if path.is_file())
+    return [item.name for item in _below(settings, store, folder).list() if "/" not in item.name]
+
+
+def put_folder(settings: Settings, folder: Path, last: str) -> None:
+    """Copies a folder into the store, the file `last` at the end: whoever finds that one finds all.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / last]
+    put(settings, *paths, folder / last)
+
+
+def fetch_folder(settings: Settings, folder: Path, last: str) -> bool:
+    """Copies a folder out of the store to its place in the home folder, unless it is there; whole or not at all.
+
+    Returns:
+        Whether it is there now.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    store = settings.files
+    if folder.exists() or store is None:
+        return folder.exists()
+    place = _below(settings, store, folder)
+    if not place.exists(last):
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of this call alone: the workers of a service may all come for it at once
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as name:
+        part = Path(name, folder.name)
+        for item in place.list():
+            (part / item.name).parent.mkdir(parents=True, exist_ok=True)
+            place.copy_to(item.name, part / item.name)
+        try:
+            part.rename(folder)
+        except OSError:  # another was faster
+            if not folder.exists():
+                raise
+    return True
+
+
+def _name(settings: Settings, path: Path) -> str:
+    return path.relative_to(settings.home).as_posix()
+
+
+def _below(settings: Settings, store: Store, folder: Path) -> Store:
+    return store / _name(settings, folder)

@@ -1,0 +1,141 @@
+"""What machines share through an object store: reports and Bentos; without one, the home folder is all there is."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from headwater_ui.routes import files as routes
+from models.drift import reports
+from models.serving import bento
+from pipelines import shared
+from pipelines.errors import NotFoundError, SettingsError, StorageError
+from pipelines.registry import get_use_case
+from pipelines.settings import Settings
+from pipelines.storage import Store
+
+FLOOD = get_use_case("flood")
+TAG = "headwater-flood:v3"
+
+
+def _machine(home: Path, store: Store) -> Settings:
+    options = {name: SecretStr(value) for name, value in store.options.items()}
+    return Settings(home=home, files_url=store.url, lake_options=options)
+
+
+@pytest.fixture
+def one(tmp_path: Path, s3_lake: Store) -> Settings:
+    """A machine."""
+    return _machine(tmp_path / "one", s3_lake)
+
+
+@pytest.fixture
+def other(tmp_path: Path, s3_lake: Store) -> Settings:
+    """Another one with nothing of its own."""
+    return _machine(tmp_path / "other", s3_lake)
+
+
+def _write(settings: Settings, name: str, text: str) -> Path:
+    path = settings.home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_report_is_read_on_another_machine_than_wrote_it(
+    one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in ("2026-03-01", "2026-03-02"):
+        shared.put(one, _write(one, f"reports/flood/drift/{day}.html", f"page of {day}"))
+        shared.put(one, _write(one, f"reports/flood/drift/{day}.json", f'{{"window": "{day}"}}'))
+    shared.put(one, _write(one, "reports/flood/drift/deeper/x.html", "not one of them"))
+    monkeypatch.setattr(routes, "get_settings", lambda: other)
+    assert routes.reports_of(FLOOD, "drift") == ["2026-03-02.html", "2026-03-01.html"]
+    answer = routes.report(FLOOD, "drift", "2026-03-01.html")
+    assert (answer.body, answer.media_type) == (b"page of 2026-03-01", "text/html")
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox")
+    assert reports.newest(FLOOD, other) == {"window": "2026-03-02"}
+    with pytest.raises(Exception, match=r"flood has no report drift/2026-03-03\.html"):
+        routes.report(FLOOD, "drift", "2026-03-03.html")
+
+
+def test_where_nothing_was_written_there_is_no_report(other: Settings) -> None:
+    with pytest.raises(NotFoundError, match="flood has no drift report yet"):
+        reports.newest(FLOOD, other)
+
+
+def test_what_is_forgotten_is_gone_everywhere(one: Settings, other: Settings) -> None:
+    path = _write(one, "reports/flood/quality/days/x.csv", "a")
+    shared.put(one, path)
+    shared.forget(one, [path, path.with_name("never.csv")])
+    assert shared.names(other, other.home / "reports/flood/quality/days") == []
+    assert not path.exists()
+
+
+def test_a_bento_is_served_on_another_machine_than_built_it(one: Settings, other: Settings) -> None:
+    folder = one.home / "bentoml/bentos/headwater-flood/v3"
+    for name in ("bento.yaml", "src/bento/model.onnx", "src/models/serving/service.py"):
+        _write(one, f"bentoml/bentos/headwater-flood/v3/{name}", name)
+    assert not bento.bento_folder(other, TAG).exists()
+    bento.publish(one, TAG)
+    found = bento.bento_folder(other, TAG)
+    assert found == other.home / "bentoml/bentos/headwater-flood/v3"
+    assert {path.relative_to(found) for path in found.rglob("*")} == {
+        path.relative_to(folder) for path in folder.rglob("*")
+    }
+    assert (found / "src/bento/model.onnx").read_text() == "src/bento/model.onnx"
+    assert list(found.parent.iterdir()) == [found]
+
+
+def test_workers_that_all_come_for_a_bento_at_once_all_get_it_whole(one: Settings, other: Settings) -> None:
+    names = [f"src/{number}" for number in range(20)]
+    for name in ("bento.yaml", *names):
+        _write(one, f"bentoml/bentos/headwater-flood/v3/{name}", name)
+    bento.publish(one, TAG)
+    with ThreadPoolExecutor(8) as threads:
+        folders = list(threads.map(lambda _: bento.bento_folder(other, TAG), range(8)))
+    (found,) = set(folders)
+    assert {path.name for path in (found / "src").iterdir()} == {name.partition("/")[2] for name in names}
+    assert list(found.parent.iterdir()) == [found]
+
+
+def test_half_a_bento_is_none(one: Settings, other: Settings) -> None:
+    shared.put(one, _write(one, "bentoml/bentos/headwater-flood/v3/src/bento/model.onnx", "half"))
+    assert not bento.bento_folder(other, TAG).exists()
+
+
+def test_a_bento_that_was_cut_off_on_its_way_is_fetched_anew(
+    one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bento.yaml", "src/x"):
+        _write(one, f"bentoml/bentos/headwater-flood/v3/{name}", name)
+    bento.publish(one, TAG)
+    with monkeypatch.context() as patched:
+
+        def cut(*_: object) -> bool:
+            raise StorageError("the store is away")
+
+        patched.setattr(Store, "copy_to", cut)
+        with pytest.raises(StorageError, match="is away"):
+            bento.bento_folder(other, TAG)
+    assert not (other.home / "bentoml/bentos/headwater-flood/v3").exists()
+    assert (bento.bento_folder(other, TAG) / "src/x").read_text() == "src/x"
+
+
+def test_without_a_store_nothing_leaves_the_home_folder(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    path = _write(settings, "reports/flood/drift/2026-03-01.html", "page")
+    shared.put(settings, path)
+    assert shared.read(settings, path) == b"page"
+    assert shared.names(settings, path.parent) == [path.name]
+    assert shared.read(settings, path.with_name("x.html")) is None
+    assert not bento.bento_folder(settings, TAG).exists()
+    assert settings.files is None
+
+
+def test_a_store_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(SettingsError, match="is no place for"):
+        _ = Settings(files_url="ftp://host/files").files
