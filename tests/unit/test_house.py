@@ -99,6 +99,11 @@ def test_pipelines_and_models_raise_no_error_of_nobody() -> None:
     assert bare == []
 
 
+def test_no_two_test_files_share_a_name_that_pytest_would_import_them_by() -> None:
+    loose = [path.name for path in (PROJECT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    assert sorted(name for name in set(loose) if loose.count(name) > 1) == []
+
+
 def test_modules_stay_small() -> None:
     # About a hundred lines is the aim; well over two hundred is two modules
     sizes = {path: len((PROJECT / path).read_text().splitlines()) for path, _ in _modules(*PACKAGES, "dags")}
