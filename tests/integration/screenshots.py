@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -36,7 +37,7 @@ from pipelines.spec import UseCase
 from sandbox.simulation import DRIFT_START
 
 IMAGES = PROJECT / "docs" / "images"
-WIDE, PHONE = 1180, 390
+WIDE, PHONE, MARGIN = 1180, 390, 20
 YEAR = 365
 DAYS = {"flood": 4 * YEAR, "equities": 2 * YEAR, "churn": 2 * YEAR, "taxi": YEAR}
 """Of each use case, the newest so many days are brought in."""
@@ -145,7 +146,14 @@ def _photograph(driver: Any) -> None:
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         driver.get(f"{pages}/{path.format(window=window)}")
         seen(driver, "//main//h1")
-        height = min(height, driver.execute_script("return document.documentElement.scrollHeight"))
+        # An exchange's calendar is, of its website
+        while "is being asked" in driver.find_element("xpath", "//main").text:
+            time.sleep(1)
+            driver.refresh()
+        bottom = driver.execute_script(
+            "return Math.ceil((document.querySelector('footer') || document.body).getBoundingClientRect().bottom)"
+        )
+        height = min(height, bottom + MARGIN)
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
         picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
