@@ -23,7 +23,7 @@ class Approve(HITLOperator):
     """Lets a challenger through by the policy of its spec, or asks a person, who is shown what there is to decide on.
 
     Whom it asks is the setting HEADWATER_REVIEWERS; whoever may answer, where it is empty. Its result says whether it
-    was `approved`, by which `actor` and for which `reason`.
+    was `approved`, whether by a `person`, by which `actor` and for which `reason`.
     """
 
     template_fields = (*HITLOperator.template_fields, "selected", "packaged")
@@ -43,6 +43,7 @@ class Approve(HITLOperator):
         if reason is not None:
             return {
                 "approved": True,
+                "person": False,
                 "actor": approval.POLICY,
                 "reason": f"{reason}; {self.selected['verdict']}"[:1000],
             }
@@ -61,7 +62,8 @@ class Approve(HITLOperator):
             said = f"nobody answered within {self.use_case.approval.timeout_hours} hours"
         else:
             actor = f"{person['name']} (Airflow)"
-        return {"approved": approved, "actor": actor, "reason": (said or "no reason given")[:1000]}
+        said = (said or "no reason given")[:1000]
+        return {"approved": approved, "person": bool(person), "actor": actor, "reason": said}
 
 
 def approve(use_case: UseCase, selected: Any, packaged: Any) -> Any:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowTaskTimeout
 from notices import tell_failure, tell_recovery
 
 from pipelines.errors import (
@@ -40,6 +41,16 @@ class RetryUnlessPointless(RetryPolicy):
         if isinstance(exception, POINTLESS):
             return RetryDecision.fail(f"{type(exception).__name__}: trying again would not help")
         return RetryDecision.default()
+
+
+class RetryUnlessLong(RetryUnlessPointless):
+    """The same of a task that works for hours: what was too long for its time is so again, and others wait for it."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Fails at once also where the time ran out."""
+        if isinstance(exception, AirflowTaskTimeout):
+            return RetryDecision.fail("its time ran out, and would again")
+        return super().evaluate(exception, try_number, max_tries, context)
 
 
 DEFAULT_ARGS: dict[str, Any] = {

@@ -28,7 +28,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, task
-from dag_defaults import dag_options
+from dag_defaults import RetryUnlessLong, dag_options
 
 from pipelines.pools import WAREHOUSE
 from pipelines.registry import get_use_case, use_cases
@@ -36,7 +36,7 @@ from pipelines.spec import UseCase
 
 
 # All of history takes longer than a day; and where both wait for a slot, the daily run's tasks go first
-@task(pool=WAREHOUSE.name, execution_timeout=timedelta(hours=6), priority_weight=0)
+@task(pool=WAREHOUSE.name, execution_timeout=timedelta(hours=6), priority_weight=0, retry_policy=RetryUnlessLong())
 def recompute(slug: str) -> dict[str, Any]:
     """All features anew, held against the published ones."""
     from pipelines import recheck

@@ -131,7 +131,7 @@ def build(use_case: UseCase) -> DAG:
             task_id="roll_back",
             starts=use_case.dag_id("rollback"),
             run_id=named,
-            conf={"reason": because},
+            conf={"reason": because, "incident": "{{ params.incident }}"},
         )
         record(use_case.slug, ask.output) >> [acknowledge(), retrain, roll_back]
     return dag

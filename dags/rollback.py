@@ -40,6 +40,18 @@ FORM = {
 }
 
 
+def who(dag_run: Any) -> str:
+    """Who wants it: the user who has started the run, or who has answered the incident that has."""
+    if dag_run.triggering_user_name:
+        return f"{dag_run.triggering_user_name} (Airflow)"
+    from pipelines import drift_log
+    from pipelines.settings import get_settings
+
+    incident = (dag_run.conf or {}).get("incident")
+    answered = drift_log.answered_by(get_settings(), int(incident)) if incident else None
+    return answered or f"the run {dag_run.run_id}"
+
+
 @task
 def rollback(slug: str, params: dict[str, Any] | None = None, dag_run: Any = None) -> dict[str, Any]:
     """Moves the alias back, with all that goes by the champion's version."""
@@ -49,7 +61,7 @@ def rollback(slug: str, params: dict[str, Any] | None = None, dag_run: Any = Non
     version, time = back.target(asked.get("to"))
     return back.rollback(
         get_use_case(slug),
-        f"{dag_run.triggering_user_name} (Airflow)",
+        who(dag_run),
         asked.get("reason") or "no reason given",
         to_version=version,
         to_time=time,

@@ -145,6 +145,9 @@ def promote(
     from models import promotion
 
     use_case, version = get_use_case(slug), int(selected["version"])
+    # On the pages and by command it may have been decided while this question waited; that stands
+    if not (decision["approved"] and decision["person"]) and not promotion.waits(use_case, version):
+        raise AirflowSkipException(f"Somebody has decided on version {version} elsewhere; nothing is changed.")
     if not decision["approved"]:
         promotion.reject(use_case, version, decision["actor"], decision["reason"])
         raise AirflowSkipException(f"Version {version} was turned down by {decision['actor']}: {decision['reason']}.")

@@ -1,7 +1,7 @@
 """The days on which a use case expects data, without loading an exchange's calendar into Airflow's API server.
 
 The library of exchanges brings pandas along, a second and 100 MB that every page would pay for. So a process of its own
-asks it, once for each year; until it has answered, weekdays stand in.
+asks it, once for each year that it can answer; until it has, weekdays stand in.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import date
 
@@ -19,7 +20,8 @@ from pipelines.spec import Calendar, UseCase
 from pipelines.window import Window
 
 logger = logging.getLogger(__name__)
-WAIT_S = 60
+WAIT_S, AGAIN_S = 60, 300
+"""How long an answer is waited for, and when it is asked again for one that did not come."""
 _QUESTION = """
 import json, sys
 from pipelines.calendar import expected_days
@@ -29,7 +31,8 @@ slug, start, end = sys.argv[1:]
 json.dump([str(day) for day in expected_days(get_use_case(slug).calendar, Window.parse(start, end))], sys.stdout)
 """
 _known: dict[tuple[str, int], set[date]] = {}
-_asked: set[tuple[str, int]] = set()
+_asked: dict[tuple[str, int], float] = {}
+"""When each was asked for last, by the monotonic clock."""
 _lock = threading.Lock()
 
 
@@ -53,9 +56,11 @@ def is_known(use_case: UseCase, window: Window) -> bool:
 def _weekdays(use_case: UseCase, year: int) -> set[date]:
     key = (use_case.slug, year)
     with _lock:
-        is_first = key not in _asked
-        _asked.add(key)
-    if is_first:
+        now = time.monotonic()
+        is_due = now >= _asked.get(key, -AGAIN_S) + AGAIN_S
+        if is_due:
+            _asked[key] = now
+    if is_due:
         threading.Thread(target=_ask, args=key, name=f"calendar {use_case.slug} {year}", daemon=True).start()
     calendar: Calendar = replace(use_case.calendar, kind="weekdays", exchange=None)
     return set(expected_days(calendar, Window(date(year, 1, 1), date(year, 12, 31))))
@@ -67,4 +72,4 @@ def _ask(slug: str, year: int) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True)
         _known[slug, year] = {date.fromisoformat(day) for day in json.loads(done.stdout)}
     except (subprocess.SubprocessError, OSError, ValueError) as error:
-        logger.warning("The calendar of %s in %d stays that of weekdays: %s", slug, year, error)
+        logger.warning("The calendar of %s in %d is that of weekdays for now: %s", slug, year, error)

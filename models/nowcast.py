@@ -112,7 +112,7 @@ def _json(frame: pd.DataFrame) -> list[str]:
 
 
 def _store(url: str, use_case: UseCase, rows: list[tuple[Any, ...]]) -> int:
-    """Adds the answers that are not there yet; gives how many those were."""
+    """Adds the answers that are not what was said last; gives how many those were."""
     lines = io.StringIO()
     csv.writer(lines).writerows(rows)
     lines.seek(0)
@@ -125,10 +125,13 @@ def _store(url: str, use_case: UseCase, rows: list[tuple[Any, ...]]) -> int:
         cursor.execute(
             f"""insert into serving.predictions ({_COLUMNS}) select {_COLUMNS} from scored
                 where not exists (
-                    select from serving.predictions_served as known
-                    where (known.use_case, known.channel, known.entity, known.day, known.model_version)
-                        = (scored.use_case, scored.channel, scored.entity, scored.day, scored.model_version)
-                      and known.features_at = scored.features_at and known.outputs = scored.outputs)"""
+                    select from (
+                        select model_version, outputs from serving.predictions_served as known
+                        where (known.use_case, known.channel, known.entity, known.day)
+                            = (scored.use_case, scored.channel, scored.entity, scored.day)
+                          and known.features_at = scored.features_at
+                        order by known.predicted_at desc limit 1) as newest
+                    where newest.model_version = scored.model_version and newest.outputs = scored.outputs)"""
         )
         return int(cursor.rowcount)
 

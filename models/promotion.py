@@ -50,6 +50,15 @@ def _named(version: int | None) -> str:
     return f"version {version}" if version is not None else "no champion"
 
 
+def waits(use_case: UseCase, version: int, settings: Settings | None = None) -> bool:
+    """Whether a version is the challenger about which nobody has decided yet, here or elsewhere."""
+    settings = settings or get_settings()
+    champion = current_champion(settings, use_case)
+    challenger = tracking.alias_version(use_case, settings, tracking.CHALLENGER)
+    is_champion = champion is not None and champion.version == version
+    return not is_champion and challenger is not None and int(challenger.version) == version
+
+
 def reject(use_case: UseCase, version: int, actor: str, reason: str, settings: Settings | None = None) -> None:
     """Turns a challenger down: it loses the alias, and the history says who did so and why.
 

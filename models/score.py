@@ -25,14 +25,19 @@ from pipelines.window import Window
 CHANNEL = "batch"
 
 
-def load_champion(use_case: UseCase, settings: Settings) -> tuple[Any, int]:
+def load_champion(use_case: UseCase, settings: Settings, champion: Any = None) -> tuple[Any, int]:
     """The champion, from the registry and held against its hash; and its version.
+
+    Args:
+        use_case: whose.
+        settings: where the registry is.
+        champion: the version as `require_champion` has found it before; by default it is looked for now.
 
     Raises:
         NotFoundError: there is no champion yet.
         ModelError: its file is not the one that was promoted.
     """
-    champion = require_champion(use_case, settings)
+    champion = champion or require_champion(use_case, settings)
     with model_file(settings, f"models:/{use_case.experiment}/{champion.version}") as path:
         if file_sha256(path) != champion.tags.get("model.sha256"):
             raise ModelError(

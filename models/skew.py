@@ -8,6 +8,7 @@ skew: online and batch do not compute the same.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -29,6 +30,8 @@ MOST = 10_000
 MOST_MOMENTS = 4
 """Of the times at which features were published, those that are gone back to: the ones with the most differences."""
 NOW = datetime(9999, 1, 1, tzinfo=UTC)
+
+logger = logging.getLogger(__name__)
 
 
 def replay(use_case: UseCase, day: date, settings: Settings | None = None, most: int = MOST) -> Replay:
@@ -99,7 +102,10 @@ def _features(
         then = [one for one in asked if moments.get(one.prediction_id) == moment]
         skewed += _differing(url, use_case, then, moment, settings)
     still = {one.prediction_id for one in skewed}
-    return [one for one in differing if one.prediction_id not in still], skewed
+    told = [one for one in differing if moments[one.prediction_id] in chosen]
+    if unknown := len(unlike - {one.prediction_id for one in told}):
+        logger.warning("%d answers differ from now, and were not held against what was known then.", unknown)
+    return [one for one in told if one.prediction_id not in still], skewed
 
 
 def _differing(

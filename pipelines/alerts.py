@@ -85,6 +85,15 @@ def end(settings: Settings, key: str, said: str = "") -> bool:
     return bool(rows)
 
 
+def supersede(settings: Settings, key: str) -> None:
+    """Ends an incident without a word, since another one of the same cause takes its place."""
+    database.query(
+        settings.require_database(),
+        "update ops.alerts set ended_at = now(), told = told || %s::jsonb where key = %s and ended_at is null",
+        (json.dumps([[EVERYBODY, "ended"]]), key),
+    )
+
+
 def reconcile(settings: Settings, prefix: str, found: Mapping[str, Finding]) -> dict[str, int]:
     """Opens what a check has found, by key, and ends the open incidents of the same prefix that it no longer finds.
 

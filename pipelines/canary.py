@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,7 +17,7 @@ from typing import Any
 
 from pipelines import alerts, database, registry, shapes
 from pipelines.calendar import expected_days
-from pipelines.errors import NotFoundError, SourceError
+from pipelines.errors import ContractError, NotFoundError, SourceError
 from pipelines.landing import Landing, Received
 from pipelines.schedule import newest_over, window_of
 from pipelines.settings import Settings
@@ -57,6 +59,10 @@ def _look(use_case: UseCase, dataset: Dataset, settings: Settings, now: datetime
     except SourceError as error:
         logger.warning("%s %s: no answer to look at: %s", use_case.slug, dataset.name, error)
         return Look(dataset.name, "unreachable", (str(error),))
+    except (ContractError, ValueError, zipfile.BadZipFile) as error:
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        _tell(use_case, dataset.name, [said], settings)
+        return Look(dataset.name, "changed", (said,))
     if not shape:
         return Look(dataset.name, "empty")
     return compare(use_case, dataset.name, shape, settings)
@@ -82,7 +88,7 @@ def _window(use_case: UseCase, now: datetime) -> Window:
 
 def compare(use_case: UseCase, dataset: str, shape: shapes.Shape, settings: Settings) -> Look:
     """Holds a shape against the last accepted one, keeps it where it is new, and opens or ends the alert."""
-    url, key = settings.require_database(), f"shape {use_case.slug} {dataset}"
+    url = settings.require_database()
     accepted = _newest(url, use_case, dataset, "accepted_at is not null")
     if accepted is None:
         _keep(url, use_case, dataset, shape, "first seen")
@@ -90,20 +96,28 @@ def compare(use_case: UseCase, dataset: str, shape: shapes.Shape, settings: Sett
     found = shapes.changes(accepted["shape"], shape)
     if not found:
         _grow(url, use_case, dataset, accepted, shapes.grown(accepted["shape"], shape))
-        alerts.end(settings, key, "The upstream answers in the accepted shape.")
+        alerts.end(settings, _key(use_case, dataset), "The upstream answers in the accepted shape.")
         return Look(dataset, "same")
     seen = _newest(url, use_case, dataset, "accepted_at is null")
     if seen is None or seen["seen_at"] < accepted["seen_at"] or seen["shape"] != shape:
         _keep(url, use_case, dataset, shape, None)
+    _tell(use_case, dataset, found, settings)
+    return Look(dataset, "changed", tuple(found))
+
+
+def _tell(use_case: UseCase, dataset: str, found: Sequence[str], settings: Settings) -> None:
     alerts.announce(
         settings,
-        key,
+        _key(use_case, dataset),
         f"{use_case.slug}: the upstream of {dataset} has changed its answer",
         f"{'; '.join(found[:10])}. The next load may stop at it. Mend the parser or the contract, or accept the new "
         f"shape: headwater sources {use_case.slug} --accept {dataset}.",
         "critical" if any(" is gone" in one or " was " in one for one in found) else "warning",
     )
-    return Look(dataset, "changed", tuple(found))
+
+
+def _key(use_case: UseCase, dataset: str) -> str:
+    return f"shape {use_case.slug} {dataset}"
 
 
 def accept(use_case: UseCase, dataset: str, settings: Settings, actor: str) -> datetime:
@@ -123,7 +137,7 @@ def accept(use_case: UseCase, dataset: str, settings: Settings, actor: str) -> d
         " where use_case = %s and dataset = %s and accepted_at is null",
         (actor, use_case.slug, dataset),
     )
-    alerts.end(settings, f"shape {use_case.slug} {dataset}", f"{actor} has accepted the new shape.")
+    alerts.end(settings, _key(use_case, dataset), f"{actor} has accepted the new shape.")
     seen: datetime = waiting["seen_at"]
     return seen
 

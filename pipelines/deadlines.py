@@ -12,11 +12,14 @@ def missed(dag_id: str, minutes: int, context: dict[str, Any]) -> bool:
         context: what Airflow says of the run: `dag_run`, as its API answers it.
 
     Returns:
-        Whether it was announced as new.
+        Whether it was announced as new; a run that has failed was announced by itself.
     """
     from pipelines import alerts
     from pipelines.settings import get_settings
 
+    # Airflow forgets the deadlines of runs that succeed, and of no others
+    if context["dag_run"].get("state") in ("success", "failed"):
+        return False
     settings = get_settings()
     return alerts.announce(
         settings,

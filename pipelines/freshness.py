@@ -34,9 +34,11 @@ def overdue(use_case: UseCase, settings: Settings, now: datetime) -> list[dict[s
             reason = mine[-1].reason or mine[-1].state
             found.append({"dataset": dataset.name, "source": dataset.source, "day": window.end, "due": due,
                           "reason": reason})  # fmt: skip
-    if known and not found and not _has_features(url, use_case, window):
+    if known and not found and (day := _lacks_features(url, use_case, window)):
         reason = "the data is loaded, and no feature of that day is published"
-        found.append({"dataset": "features", "source": "features", "day": window.end, "due": due, "reason": reason})
+        if use_case.late_days:
+            due = due_at(use_case, day) + timedelta(days=use_case.late_days)
+        found.append({"dataset": "features", "source": "features", "day": day, "due": due, "reason": reason})
     return found
 
 
@@ -55,11 +57,17 @@ def watch(use_cases: Iterable[UseCase], settings: Settings, now: datetime) -> di
 
     None is opened beside the one of a daily run that has failed or is late: that is the same incident.
     """
-    url, found = settings.require_database(), {}
+    url, found = settings.require_database(), dict[str, alerts.Finding]()
     database.ensure_ops(url)
-    open_now = {row["key"] for row in alerts.open_alerts(settings)}
+    open_now = {row["key"]: row for row in alerts.open_alerts(settings)}
     for use_case in use_cases:
         if f"run {use_case.dag_id('ingest')}" in open_now:
+            # Those that are open already are not over for that
+            found |= {
+                key: alerts.Finding(row["title"], row["body"], row["severity"])
+                for key, row in open_now.items()
+                if key.startswith(f"fresh {use_case.slug} ")
+            }
             continue
         late: dict[str, list[dict[str, Any]]] = {}
         for one in overdue(use_case, settings, now):
@@ -90,15 +98,22 @@ def _in_use(url: str, use_case: UseCase) -> set[str]:
     return {row["dataset"] for row in rows}
 
 
-def _has_features(url: str, use_case: UseCase, window: Window) -> bool:
-    """Also where none are expected, or none were ever published; those that may come late are asked for later."""
-    late = timedelta(days=use_case.late_days)
-    days: list[date] = feature_days(use_case, Window(window.start - late, window.end - late))
+def _lacks_features(url: str, use_case: UseCase, window: Window) -> date | None:
+    """The newest day that should have features by now, if it has none; None also where none were ever published.
+
+    With `late_days` that is one so long ago: the newest month's end, where there are features of those alone.
+    """
+    if use_case.late_days:
+        last = window.end - timedelta(days=use_case.late_days)
+        days = feature_days(use_case, Window(last - timedelta(days=31), last))[-1:]
+    else:
+        days = feature_days(use_case, window)
     if not days or not database.exists(url, use_case.feature_table):
-        return True
+        return None
     (row,) = database.query(
         url,
-        f"select exists (select from {use_case.feature_table} where {use_case.day_column} between %s and %s) as found",
-        (days[0], days[-1]),
+        f"select exists (select from {use_case.feature_table} where {use_case.day_column} between %s and %s) as found,"
+        f" exists (select from {use_case.feature_table} where {use_case.day_column} < %s) as has_earlier",
+        (days[0], days[-1], days[0]),
     )
-    return bool(row["found"])
+    return None if row["found"] or not row["has_earlier"] else days[-1]

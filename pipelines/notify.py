@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -50,7 +50,7 @@ def deliver(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, in
     call.
 
     Returns:
-        `sent` and `failed` (messages).
+        `sent` (messages) and `failed` (channels, each left alone from its first message on that cannot be sent).
 
     Raises:
         DatabaseError: Postgres cannot be reached.
@@ -59,13 +59,22 @@ def deliver(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, in
     told = {"sent": 0, "failed": 0}
     # One at a time: two runs that fail together may not both tell of the same incident
     with database.exclusively(url, "alerts deliver"):
-        for row in alerts.recent(settings, KEPT_DAYS):
-            for what in ("opened", "ended") if row["ended_at"] else ("opened",):
-                for name, channel in channels.items():
-                    if [name, what] not in row["told"] and [alerts.EVERYBODY, what] not in row["told"]:
-                        is_sent = _sent(url, row, what, name, channel)
-                        told["sent" if is_sent else "failed"] += 1
+        rows = alerts.recent(settings, KEPT_DAYS)
+        for name, channel in channels.items():
+            for row, what in _untold(rows, name):
+                if not _sent(url, row, what, name, channel):
+                    told["failed"] += 1
+                    break  # one that hangs would keep the next ones waiting at each message
+                told["sent"] += 1
     return told
+
+
+def _untold(rows: Sequence[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """What a channel has not been told yet, in order."""
+    for row in rows:
+        for what in ("opened", "ended") if row["ended_at"] else ("opened",):
+            if [name, what] not in row["told"] and [alerts.EVERYBODY, what] not in row["told"]:
+                yield row, what
 
 
 def _sent(url: str, row: dict[str, Any], what: str, name: str, channel: Channel) -> bool:

@@ -6,7 +6,7 @@ A function of (use case, window), as every step: it may run again at any time, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from pipelines.calendar import expected_days
 from pipelines.errors import QualityError
 from pipelines.quality_scores import DIMENSIONS, Score
 from pipelines.raw_tables import ensure_table, raw_table
+from pipelines.schedule import window_of
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import Dataset, UseCase
 from pipelines.window import Window
@@ -70,7 +71,7 @@ def run(
         report.counts = {"accepted": len(found), "quarantined": len(below)}
         report.detail = {"below": [said(score) for score in below][:20], "files": files}
         if window.end == _newest_day(url, use_case):  # what a backfill finds of the past is in its own outcome
-            _announce(use_case, settings, layers, below, files)
+            _announce(use_case, settings, layers, judged, files)
     return {
         "scores": len(found),
         "below": [said(score) for score in below],
@@ -87,10 +88,22 @@ def _newest_day(url: str, use_case: UseCase) -> date | None:
 
 
 def _announce(
-    use_case: UseCase, settings: Settings, layers: tuple[Layer, ...], below: list[Score], files: list[str]
+    use_case: UseCase,
+    settings: Settings,
+    layers: tuple[Layer, ...],
+    judged: Sequence[tuple[Score, float | None, bool | None]],
+    files: list[str],
 ) -> None:
-    """Opens an alert for each data set and dimension below its gate, and ends those that are over it again."""
+    """Opens an alert for each data set and dimension below its gate in the newest period, and ends those that are over
+    it again. Of features that come with a month's end, it is the newest end that has some."""
+    ends = [score.day for score, _, _ in judged]
     for layer in layers:
+        late = layer == "features" and use_case.features_on == "month_end"
+        own = [score.day for score, _, _ in judged if score.dataset == quality_features.FEATURES] if late else ends
+        if not own:
+            continue
+        newest = Window(max(own), max(own)) if late else window_of(use_case, max(own))
+        below = [score for score, _, passed in judged if passed is False and score.day in newest]
         prefix = f"quality {use_case.slug} {layer} "
         found = {
             f"{prefix}{one.dataset} {one.dimension}": alerts.Finding(

@@ -14,6 +14,8 @@ from pipelines.spec import UseCase
 from pipelines.window import Window
 
 FEATURES = "features"
+MONTHS_BEFORE = 4
+"""Months that say how many rows are usual at a month's end."""
 _FLOATS = {"double precision", "real", "numeric"}
 
 
@@ -51,6 +53,8 @@ def _completeness(url: str, use_case: UseCase, days: Sequence[date]) -> list[Sco
     is_regular = any((use_case.entity,) == dataset.complete_by for dataset in use_case.datasets)
     if is_regular and use_case.features_on == "day":
         return by_entity(url, FEATURES, table, day, (use_case.entity,), use_case.required_features, days)
+    if use_case.features_on == "month_end":
+        return by_count(url, FEATURES, table, day, days, before_days=MONTHS_BEFORE * 31)
     return by_count(url, FEATURES, table, day, days)
 
 

@@ -91,13 +91,22 @@ def by_entity(
     ]
 
 
-def by_count(url: str, name: str, table: str, day: str, days: Sequence[date], *, sparse: bool = False) -> list[Score]:
+def by_count(
+    url: str,
+    name: str,
+    table: str,
+    day: str,
+    days: Sequence[date],
+    *,
+    sparse: bool = False,
+    before_days: int = BEFORE_DAYS,
+) -> list[Score]:
     """Completeness of a table whose rows come as they happen: a day is to have half of the usual day's rows at least.
 
-    The usual day is the median of those with rows among the `BEFORE_DAYS` before. Of a `sparse` data set no row need
+    The usual day is the median of those with rows among the `before_days` before. Of a `sparse` data set no row need
     be there, and nothing is scored.
     """
-    first, last = min(days) - timedelta(days=BEFORE_DAYS), max(days)
+    first, last = min(days) - timedelta(days=before_days), max(days)
     counts = {
         row["day"]: row["rows"]
         for row in database.query(
@@ -109,7 +118,7 @@ def by_count(url: str, name: str, table: str, day: str, days: Sequence[date], *,
     found = []
     for one in days:
         rows = counts.get(one, 0)
-        before = sorted(counts[near] for near in counts if one - timedelta(days=BEFORE_DAYS) <= near < one)
+        before = sorted(counts[near] for near in counts if one - timedelta(days=before_days) <= near < one)
         usual = before[len(before) // 2] if before else 0
         expected = max(rows, round(THIN * usual), 1)
         score = None if sparse else min(1.0, rows / expected)

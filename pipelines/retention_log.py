@@ -55,7 +55,7 @@ class RequestLogLayer:
     def keep(self, item: Item, archive: Store) -> Iterator[Kept]:
         """All columns of the day's rows, in the order in which they were answered; JSON as text."""
         statement = f"""select prediction_id::text, request_id, use_case, channel, entity, day, model_version, arm,
-            inputs::text, outputs::text, actual, predicted_at, latency_ms from serving.{self._table(item)}
+            inputs::text, outputs::text, actual, predicted_at, latency_ms, features_at from serving.{self._table(item)}
             order by predicted_at, prediction_id"""
         for rows in database.read_batches(self.url, statement, _ROWS_AT_ONCE):
             part: pl.DataFrame = rows

@@ -56,10 +56,11 @@ def merged(shapes: Iterable[Shape]) -> Shape:
 def changes(accepted: Shape, now: Shape) -> list[str]:
     """What is different, a sentence each: fields that are gone or new, types and units that have changed.
 
-    That a value is missing, or that a field is which need not be there, is no change.
+    That a value is missing, or that a field is which need not be there, is no change; nor is what a list holds where
+    it was or is empty.
     """
-    gone = [path for path, of in accepted.items() if path not in now and of["always"]]
-    new = [path for path in now if path not in accepted]
+    gone = [path for path, of in accepted.items() if path not in now and of["always"] and not _is_beneath(path, now)]
+    new = [path for path in now if path not in accepted and not _is_beneath(path, accepted)]
     said = []
     for path in list(gone):
         if after := _renamed(path, accepted, new, now):
@@ -76,14 +77,25 @@ def changes(accepted: Shape, now: Shape) -> list[str]:
 
 
 def grown(accepted: Shape, now: Shape) -> Shape:
-    """The accepted shape with what a sound answer adds to it: types of fields that had only been empty."""
-    return {
+    """The accepted shape with what a sound answer adds to it: types of fields, and fields of lists, that had only been
+    empty."""
+    added = {path: of for path, of in now.items() if path not in accepted and _is_beneath(path, accepted)}
+    return added | {
         path: {
             "types": sorted({*of["types"], *now.get(path, {"types": []})["types"]}),
-            "always": of["always"] and now.get(path, {"always": False})["always"],
+            "always": of["always"] and (_is_beneath(path, now) or now.get(path, {"always": False})["always"]),
         }
         for path, of in accepted.items()
     }
+
+
+def _is_beneath(path: str, shape: Shape) -> bool:
+    """Whether a path leads through a list that is empty in a shape."""
+    for at in (found.start() for found in re.finditer(r"\[\]", path)):
+        of = shape.get(path[:at] or "(layout)")
+        if of is not None and "list" in of["types"] and f"{path[:at]}[]" not in shape:
+            return True
+    return False
 
 
 def _covers(was: set[str], kind: str) -> bool:

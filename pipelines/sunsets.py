@@ -48,6 +48,10 @@ def watch(use_cases: Iterable[UseCase], settings: Settings, today: date) -> dict
         for one in register(use_cases, today)
         if one["stage"] is not None
     }
+    stages = {key.rpartition(" ")[0] for key in found}
+    for row in alerts.open_alerts(settings):
+        if row["key"] not in found and row["key"].rpartition(" ")[0] in stages:
+            alerts.supersede(settings, row["key"])
     return alerts.reconcile(settings, "sunset ", found)
 
 

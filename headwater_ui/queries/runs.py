@@ -15,9 +15,9 @@ from headwater_ui.warehouse import Row, Warehouse
 from pipelines.spec import UseCase
 
 STEPS = {
-    "ingest": ("fetch", "check", "load", "transform"),
+    "ingest": ("fetch", "check", "load", "quality", "transform"),
     "score": ("score", "drift"),
-    "nowcast": ("fetch", "check", "load", "nowcast", "score"),
+    "nowcast": ("fetch", "check", "load", "aggregate", "nowcast", "score"),
 }
 """The steps that a DAG of a shape takes; of another shape, all that were taken meanwhile."""
 SLACK = timedelta(seconds=5)

@@ -70,7 +70,7 @@ def run(
         raise HTTPException(404, f"{dag_id} has no run {run_id}.")
     rates = Rates.of(get_settings())
     rows = runs.ledger(store, case, found)
-    spent = {(row["task_id"], row["map_index"]): row for row in costs.of_run(store, dag_id, run_id, rates)}
+    tries = costs.of_run(store, dag_id, run_id, rates)
     return page(
         request,
         "run.html",
@@ -82,8 +82,8 @@ def run(
         nodes=runs.nodes(rows),
         failures=runs.failures(rows),
         reports=_reports(case, rows),
-        costs=spent,
-        total=sum(row["price"] for row in spent.values()),
+        costs={(row["task_id"], row["map_index"]): row for row in tries},
+        total=sum(row["price"] for row in tries),
         rates=rates,
     )
 

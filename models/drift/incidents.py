@@ -36,7 +36,7 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
     database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"incidents {use_case.slug}",))
-        found = _open(cursor, use_case)
+        found = _open(cursor, use_case, day)
         severity = budget.severity(summary["detail"]["performance"], use_case.watch)
         decision = budget.decide(
             [f"{one['kind']}:{one['column_name']}" for one in summary["columns"] if one["drifted"]],
@@ -65,11 +65,13 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
         return incident_id if cursor.fetchone() else None
 
 
-def _open(cursor: Any, use_case: UseCase) -> list[Open]:
+def _open(cursor: Any, use_case: UseCase, day: date) -> list[Open]:
+    """Those that have not ended; of one that a later window has seen, an earlier one that is looked at again says
+    nothing."""
     cursor.execute(
         "select incident_id, detail -> 'columns', asked_at is not null, model_version from ops.incidents"
-        " where use_case = %s and ended_at is null order by incident_id",
-        (use_case.slug,),
+        " where use_case = %s and ended_at is null and last_window <= %s order by incident_id",
+        (use_case.slug, day),
     )
     return [Open(number, frozenset(columns or ()), asked, version) for number, columns, asked, version in cursor]
 
@@ -121,7 +123,8 @@ def _keep(
                    use_case, cause, model_version)
                values (%s, %s, %s, case when %s then now() end, %s || jsonb_build_object('columns', %s::text[]), %s,
                    %s, %s, %s, %s)
-               on conflict (use_case, cause) where ended_at is null do update set last_window = excluded.last_window
+               on conflict (use_case, cause) where ended_at is null do update
+                   set last_window = greatest(incidents.last_window, excluded.last_window)
                returning incident_id""",
             (*kept, day, day, use_case.slug, decision.opened, summary["model_version"]),
         )

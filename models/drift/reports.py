@@ -59,7 +59,7 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
 def _made(use_case: UseCase, days: Window, champion: Any, settings: Settings) -> tuple[dict[str, Any], Path]:
     snapshot = snapshots.Snapshot.from_tags(champion.tags)
     train, holdout = snapshots.split(snapshot, use_case, rows.of_training(use_case, snapshot, settings))
-    model, _ = load_champion(use_case, settings)
+    model, _ = load_champion(use_case, settings, champion)
     spans = plan(use_case, days, train[use_case.day_column], train[use_case.day_column].iloc[:0], rows.LEAST_ROWS)
     most = spans.rows or rows.MOST_WINDOW_ROWS
     current, total = rows.of_window(use_case, days, settings, min(most, rows.MOST_WINDOW_ROWS))

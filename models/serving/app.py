@@ -8,8 +8,8 @@ import time
 
 from models.serving import arrow
 from models.serving.answers import Answer, new_id
-from models.serving.experiments import Experiments
-from models.serving.hosted import Served
+from models.serving.experiments import Experiment, Experiments
+from models.serving.hosted import Hosted, Served
 from models.serving.http import ARROW, GoneError, Reply, Request, problem, refusal
 from models.serving.keys import Key, KeyRing, Refusal
 from models.serving.limits import MAX_UNDER_WAY, TIMEOUT_S
@@ -95,7 +95,8 @@ class Application:
         keys = None
         if wanted is not None:
             keys, rows = await find(hosted, wanted)
-        experiment, challenger = self.experiments.of(use_case), self.served.challengers.get(use_case)
+        experiment = self.experiments.of(use_case)
+        challenger = self._challenger(use_case, hosted, experiment)
         request_id = request.request_id or new_id()
 
         def failed(without: Answer, error: Exception) -> None:
@@ -116,6 +117,13 @@ class Application:
         if request.wants_arrow(is_arrow):
             return Reply(await asyncio.to_thread(arrow.write, answer), content_type=ARROW)
         return Reply(answer.body())
+
+    def _challenger(self, use_case: str, champion: Hosted, experiment: Experiment | None) -> Hosted | None:
+        """The version of the experiment, once it is loaded; until then that of the one before may still be there."""
+        found = self.served.challengers.get(use_case)
+        if found is None or experiment is None or found.card.version != experiment.version:
+            return None
+        return found if found.card.answer_names == champion.card.answer_names else None
 
     def identify(self, use_case: str, request: Request) -> None:
         """Lets pass whoever may ask of that use case at all.

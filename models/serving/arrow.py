@@ -5,6 +5,7 @@ A table whose columns are the entity, with or without the day, asks for entities
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -26,15 +27,18 @@ def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] 
         RefusedError: it is no such stream, or none that the card's model can take.
     """
     try:
+        _refuse_compressed(body)
         with pa.ipc.open_stream(body) as stream:
             table = stream.read_all()
         table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         said = str(error).partition("\n")[0].rstrip(".")
         raise _refused(f"The body is no stream of Arrow's: {said or 'it ends too early'}.") from error
     if not 1 <= table.num_rows <= MAX_ARROW_ROWS:
         raise _refused(f"The table must have 1 to {MAX_ARROW_ROWS} rows, and has {table.num_rows}.")
     names = set(table.column_names)
+    if len(table.column_names) != len(names):
+        raise _refused("The table has two columns of one name.")
     if card.entity in names and names <= {card.entity, card.day}:
         return _entities(card, table), []
     return None, _rows(card, table)
@@ -45,15 +49,47 @@ def _entities(card: ServingCard, table: pa.Table) -> list[tuple[Any, date | None
     entities = _values(table, Feature.model_validate({"name": card.entity, "type": kind}))
     if card.day not in table.column_names:
         return [(entity, None) for entity in entities]
-    return list(zip(entities, _cast(table, card.day, pa.date32()).to_pylist(), strict=True))
+    try:
+        days = _cast(table, card.day, pa.date32()).to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise _refused(f"{card.day} has a day that no calendar has.", card.day) from error
+    return list(zip(entities, days, strict=True))
+
+
+def _refuse_compressed(body: bytes) -> None:
+    """A body may say in a thousand bytes what takes gigabytes of memory, and is read before its rows are counted.
+
+    Of a message's metadata (FlatBuffers, https://arrow.apache.org/docs/format/Columnar.html) the field `compression` of
+    its record batch is looked for: the fourth, or that of a dictionary's batch, which is its second field.
+    """
+    for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
+        told = bytes(message.metadata)
+        header = _table(told, _field(told, _table(told, 0), 2))
+        if message.type == "dictionary":
+            header = _table(told, _field(told, header, 1))
+        if message.type in ("dictionary", "record batch") and _field(told, header, 3):
+            raise _refused("The stream is compressed; send it as it is.")
+
+
+def _table(told: bytes, at: int) -> int:
+    """Where a table is, by the place of its offset."""
+    return at + int(struct.unpack_from("<I", told, at)[0])
+
+
+def _field(told: bytes, table: int, number: int) -> int:
+    """Where a field of a table is; 0 where the table lacks it."""
+    names = table - struct.unpack_from("<i", told, table)[0]
+    at = 4 + 2 * number
+    if at >= struct.unpack_from("<H", told, names)[0]:
+        return 0
+    place = struct.unpack_from("<H", told, names + at)[0]
+    return int(table + place) if place else 0
 
 
 def _rows(card: ServingCard, table: pa.Table) -> list[dict[str, Any]]:
     known = card.feature_names
     if unknown := [name for name in table.column_names if name not in known]:
         raise _refused(f"{unknown[0]} is not a known column; known are: {', '.join(known)}.", unknown[0])
-    if len(table.column_names) != len(set(table.column_names)):
-        raise _refused("The table has two columns of one name.")
     columns = [_values(table, feature) for feature in card.features]
     return [dict(zip(known, values, strict=True)) for values in zip(*columns, strict=True)]
 

@@ -24,6 +24,9 @@ _STALE = (
 )
 """How a connection refuses that has outlived a restart of Postgres, or a statement whose table was made anew."""
 
+_REFUSALS = (psycopg2.errors.QueryCanceled, psycopg2.errors.LockNotAvailable)
+"""Of the same class as a connection that is gone; to ask again on the next one would only add to what it waits for."""
+
 
 class Pool:
     """Runs prepared statements, `CONNECTIONS` of them at once at most; used by the event loop's thread alone."""
@@ -46,6 +49,8 @@ class Pool:
                 connection = self._idle.pop()
                 try:
                     return await self._run(connection, name, types, statement, parameters)
+                except _REFUSALS as error:
+                    raise _refused(error) from error
                 except _STALE:
                     continue
                 except psycopg2.Error as error:

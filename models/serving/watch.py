@@ -89,7 +89,8 @@ class Watch:
     def close(self) -> None:
         """Looks no more."""
         self._stop.set()
-        self._thread.join(5)
+        if self._thread.is_alive():  # without a database it was never started
+            self._thread.join(5)
         if self._connection is not None:
             self._connection.close()
         if self._file is not None:
@@ -132,7 +133,9 @@ class Watch:
     def _look(self) -> dict[str, Champion]:
         if self._connection is None:
             options = "-c statement_timeout=5000 -c timezone=UTC"
-            self._connection = psycopg2.connect(self._database_url(), connect_timeout=3, options=options)
+            # A host that is gone does not say so
+            silence = {"tcp_user_timeout": 10_000, "keepalives_idle": 10}
+            self._connection = psycopg2.connect(self._database_url(), connect_timeout=3, options=options, **silence)
             self._connection.autocommit = True
         self._keys.refresh(self._connection)
         if self._served.fixed:

@@ -36,6 +36,7 @@ def _event(option: str, reason: str | None = None, person: str | None = None) ->
 def test_an_answer_is_kept_with_who_gave_it_and_why(task: Any, option: str, approved: bool) -> None:
     assert task.execute_complete({}, _event(option, "rises in time", "ann")) == {
         "approved": approved,
+        "person": True,
         "actor": "ann (Airflow)",
         "reason": "rises in time",
     }
@@ -46,6 +47,7 @@ def test_where_nobody_answers_in_time_the_default_of_the_spec_counts_and_is_name
     assert CASE.approval.default == "reject"
     assert task.execute_complete({}, _event("Reject")) == {
         "approved": False,
+        "person": False,
         "actor": "default of the spec",
         "reason": f"nobody answered within {CASE.approval.timeout_hours} hours",
     }

@@ -123,10 +123,12 @@ def test_a_missed_deadline_is_announced_by_what_airflow_calls(
 
     monkeypatch.setattr("pipelines.settings.get_settings", lambda: Settings(home=tmp_path))
     (alert,) = bag.dags["flood__ingest"].deadline
-    run = {"dag_run_id": "scheduled__2026-03-01"}
-    arguments = alert.callback.kwargs | {"context": {"dag_run": run, "deadline": {}}}
     log = structlog.get_logger("a callback")
-    assert execute_callback(alert.callback.path, arguments, "ingest.py", None, log) == (True, None)
+    for state in ("failed", "running"):
+        run = {"dag_run_id": "scheduled__2026-03-01", "state": state}
+        arguments = alert.callback.kwargs | {"context": {"dag_run": run, "deadline": {}}}
+        assert execute_callback(alert.callback.path, arguments, "ingest.py", None, log) == (True, None)
+        assert (tmp_path / "alerts").exists() == (state == "running"), "of its failure it tells by itself"
     assert [path.read_text() for path in (tmp_path / "alerts").iterdir()] == ["flood__ingest is late"]
 
 

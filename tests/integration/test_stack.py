@@ -96,7 +96,7 @@ with DAG("late", schedule=timetable, catchup=False, max_active_runs=1, deadline=
 
     @task
     def waits():
-        sleep(6)
+        sleep(20)
         raise RuntimeError("and then fails")
 
     waits()

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from headwater.stack import airflow_env
-from headwater.stack.remote_logs import TaskLogs
+from headwater.stack.task_logs import TaskLogs
 from pipelines.settings import Settings
 from pipelines.storage import Store
 

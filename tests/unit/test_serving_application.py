@@ -178,6 +178,16 @@ def test_a_challenger_whose_own_features_are_not_there_spoils_no_answer(world, m
     assert world.logged() == [("online", 3, "champion", {"y": 2.0}), ("online", 3, "champion", {"y": 4.0})]
 
 
+@pytest.mark.parametrize("change", [{"version": 5}, {"outputs": ("z",)}])
+def test_a_version_that_is_loaded_and_is_not_the_experiment_s_answers_nobody(world, change):
+    world.champion(doubles)
+    world.challenger(doubles, "split")
+    other = world.served.challengers["gauges"]
+    other.card = other.card.model_copy(update=change)
+    (reply,) = world.ask()
+    assert [row["model_version"] for row in json.loads(reply.body)["predictions"]] == [3, 3]
+
+
 def test_a_shadow_that_fails_changes_no_answer_and_is_logged(world):
     world.champion(doubles)
     world.challenger(breaks, "shadow")

@@ -36,7 +36,7 @@ def test_other_values_more_rows_and_empty_values_are_no_change() -> None:
     other["features"][0]["properties"]["value"] = "99999"
     now = of(other)
     assert shapes.changes(of(GEO), now) == []
-    assert shapes.changes(of(GEO), of({**GEO, "features": []})) == ["features[] is gone"]
+    assert shapes.changes(of(GEO), of({**GEO, "features": []})) == [], "an empty list says nothing of what it holds"
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,14 @@ def test_of_several_answers_only_what_all_have_is_always_there() -> None:
     both = shapes.merged([of({"a": 1, "b": 2}), of({"a": 1})])
     assert shapes.changes(both, of({"a": 3})) == []
     assert shapes.changes(both, of({"b": 3})) == ["a is gone"]
+
+
+def test_a_list_that_is_empty_says_nothing_of_what_it_holds() -> None:
+    full, empty = (shapes.of(body) for body in (b'{"features": [{"id": 1, "at": {"x": 2.5}}]}', b'{"features": []}'))
+    assert shapes.changes(full, empty) == []
+    assert shapes.changes(empty, full) == [], "also where it was empty when it was first seen"
+    assert shapes.grown(full, empty) == full
+    learnt = shapes.grown(empty, full)
+    assert learnt == full
+    assert shapes.changes(learnt, shapes.of(b'{"features": [{"id": 1}]}')) == ["features[].at is gone"]
+    assert shapes.changes(shapes.of(b"[]"), shapes.of(b'[{"a": 1}]')) == []

@@ -1,0 +1,67 @@
+"""Bulk requests as Arrow streams: what is refused, and before it costs anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from models.serving import arrow
+from models.serving.card import ServingCard
+from models.serving.schema import RefusedError
+
+CARD = ServingCard(
+    use_case="gauges", version=3, run_id="abc", entity="site_id", day="day", feature_table="gauges.features",
+    features=[{"name": "x", "type": "float", "nullable": True}, {"name": "basin", "type": "string", "nullable": True}],
+    outputs=["y"], title="Gauges", doc="A test's model.", model_sha256="0" * 64,
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)  # fmt: skip
+
+
+def _stream(table: pa.Table, compression: str | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _refused(body: bytes) -> str:
+    with pytest.raises(RefusedError) as error:
+        arrow.read(CARD, body)
+    return error.value.problem.error
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_stream_that_is_compressed_is_refused_before_it_is_taken_apart(compression: str) -> None:
+    bomb = _stream(pa.table({"x": pa.array([0.0]).take(pa.array([0] * 1_000_000))}), compression)
+    assert len(bomb) < 100_000
+    pa.set_memory_pool(pool := pa.system_memory_pool())
+    before = pool.bytes_allocated()
+    assert _refused(bomb) == "The stream is compressed; send it as it is."
+    assert pool.bytes_allocated() - before < 1_000_000
+    words = pa.table({"basin": pa.array(["north"] * 1000).dictionary_encode()})
+    assert _refused(_stream(words, compression)) == "The stream is compressed; send it as it is."
+
+
+def test_a_stream_as_it_is_is_read_also_with_dictionaries_and_several_batches() -> None:
+    table = pa.table({"x": [1.0, None, 3.0], "basin": pa.array(["n", "s", "n"]).dictionary_encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table, max_chunksize=1)
+    _, rows = arrow.read(CARD, bytes(sink.getvalue()))
+    assert rows == [{"x": 1.0, "basin": "n"}, {"x": None, "basin": "s"}, {"x": 3.0, "basin": "n"}]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"\xff\xff\xff\xff\x10\x00\x00\x00", _stream(pa.table({"x": [1.0]}))[:-20]]
+)
+def test_what_is_no_whole_stream_is_refused(body: bytes) -> None:
+    assert _refused(body).startswith("The body is no stream of Arrow's")
+
+
+def test_a_column_twice_and_a_day_beyond_all_calendars_are_the_sender_s_faults() -> None:
+    twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["site_id", "site_id"])
+    assert _refused(_stream(twice)) == "The table has two columns of one name."
+    far = pa.table({"site_id": ["a"], "day": pa.array([2**30], pa.int32()).cast(pa.date32())})
+    assert _refused(_stream(far)) == "day has a day that no calendar has."
