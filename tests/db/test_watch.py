@@ -66,6 +66,16 @@ def test_the_incident_of_a_failed_daily_run_is_not_told_again_as_a_day_that_is_m
     assert keys(loaded) == ["run flood__ingest"]
 
 
+def test_an_incident_that_is_open_is_not_over_because_the_run_is_late_as_well(loaded: Settings) -> None:
+    at = DUE + timedelta(days=1, hours=3)
+    freshness.watch([FLOOD], loaded, at)
+    missing = keys(loaded)
+    assert "fresh flood usgs" in missing
+    alerts.announce(loaded, "run flood__ingest", "flood__ingest is late", "It was not over in time.")
+    freshness.watch([FLOOD], loaded, at)
+    assert keys(loaded) == sorted([*missing, "run flood__ingest"])
+
+
 def test_a_source_that_is_back_ends_its_incident(loaded: Settings, module_upstreams: Upstreams) -> None:
     later = DUE + timedelta(days=1, hours=3)
     freshness.watch([FLOOD], loaded, later)
@@ -197,6 +207,11 @@ def test_an_announced_end_is_an_incident_from_ninety_days_before_and_a_new_one_a
     for today, stage in ((date(2026, 9, 1), []), (date(2026, 11, 1), ["90"]), (date(2026, 12, 10), ["30"])):
         sunsets.watch([FLOOD], loaded, today)
         assert [key.rpartition(" ")[2] for key in keys(loaded)] == stage
+    over = [row for row in alerts.recent(loaded) if row["ended_at"] is not None]
+    assert [row["told"] for row in over] == [[["*", "ended"]]] * len(over), (
+        "the next stage takes its place, and is told"
+    )
+    assert over
 
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
