@@ -28,6 +28,7 @@ from pipelines.storage import Store
 
 # Rich takes it for all time when a console is made; tests of tables say how wide they are
 os.environ.pop("COLUMNS", None)
+PROJECT = Path(__file__).resolve().parents[1]
 TOGETHER = "integration"
 """Tests of this folder run one after the other: they share a stack, and each keeps the machine busy."""
 
@@ -43,6 +44,39 @@ class FileByFile(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
     """How `-n` shares the tests out."""
     return FileByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def airflow_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process that is to know no other Airflow, and no other stack, than the test's."""
+    home = tmp_path_factory.mktemp("airflow")
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("AIRFLOW", "HEADWATER_", "MLFLOW", "_MLFLOW"))
+    }
+    return kept | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+    }
+
+
+@pytest.fixture(scope="module")
+def airflow(airflow_environment: dict[str, str]) -> Iterator[None]:
+    """An Airflow home for this process, the same for all its tests: Airflow reads it when it is first imported.
+
+    So every test that imports Airflow asks for this, and imports it only then.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in airflow_environment.items():
+            patch.setenv(key, value)
+        # Airflow adds them when it is imported, and what the first test has patched is undone after it
+        for folder in ("plugins", "dags"):
+            patch.syspath_prepend(str(PROJECT / folder))
+        yield
 
 
 @pytest.fixture(scope="session")

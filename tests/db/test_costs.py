@@ -54,10 +54,8 @@ def test_what_a_process_and_its_children_use_is_counted() -> None:
 
 
 def test_the_listener_notes_a_task_and_lets_it_run_on_where_nothing_can_be_noted(
-    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    airflow: None, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-    monkeypatch.syspath_prepend("plugins")
     import headwater_costs as listener
 
     from pipelines import settings

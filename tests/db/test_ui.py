@@ -21,18 +21,15 @@ DAYS = 40
 
 
 @pytest.fixture(scope="module")
-def filled(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a warehouse with forty days of everything; Airflow, where it is imported, has a home of its own."""
-    home = tmp_path_factory.mktemp("ui")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(home / "airflow"))
-        url = new_database()
-        fill(url, DAYS, 0.02)
-        reports = home / "reports" / "flood" / "drift"
-        reports.mkdir(parents=True)
-        (reports / f"{TODAY}.html").write_text("<html><script>1</script>drifted</html>")
-        (home / "secret.html").write_text("not for you")
-        yield make_settings(home, url).model_copy(update={"mlflow_url": "http://127.0.0.1:9"})
+def filled(airflow: None, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a warehouse with forty days of everything."""
+    home, url = tmp_path_factory.mktemp("ui"), new_database()
+    fill(url, DAYS, 0.02)
+    reports = home / "reports" / "flood" / "drift"
+    reports.mkdir(parents=True)
+    (reports / f"{TODAY}.html").write_text("<html><script>1</script>drifted</html>")
+    (home / "secret.html").write_text("not for you")
+    return make_settings(home, url).model_copy(update={"mlflow_url": "http://127.0.0.1:9"})
 
 
 @pytest.fixture
