@@ -104,6 +104,23 @@ def test_no_two_test_files_share_a_name_that_pytest_would_import_them_by() -> No
     assert sorted(name for name in set(loose) if loose.count(name) > 1) == []
 
 
+def test_no_test_file_imports_airflow_when_it_is_collected() -> None:
+    """Airflow reads its configuration when it is first imported; a test asks for the fixture `airflow` before."""
+    program = """
+import runpy, sys
+sys.path[:0] = ["tests", "."]
+for path in sys.argv[1:]:
+    runpy.run_path(path)
+    assert "airflow" not in sys.modules, path"""
+    paths = [
+        str(path)
+        for part in ("unit", "db", "dags", "conformance")
+        for path in (PROJECT / "tests" / part).rglob("test_*.py")
+    ]
+    done = _run("python", "-c", program, *paths)
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
 def test_modules_stay_small() -> None:
     # About a hundred lines is the aim; well over two hundred is two modules
     sizes = {path: len((PROJECT / path).read_text().splitlines()) for path, _ in _modules(*PACKAGES, "dags")}

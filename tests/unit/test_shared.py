@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from headwater_ui.routes import files as routes
 from models.drift import reports
 from models.serving import bento
 from pipelines import shared
@@ -46,8 +45,10 @@ def _write(settings: Settings, name: str, text: str) -> Path:
 
 
 def test_a_report_is_read_on_another_machine_than_wrote_it(
-    one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+    airflow: None, one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from headwater_ui.routes import files as routes
+
     for day in ("2026-03-01", "2026-03-02"):
         shared.put(one, _write(one, f"reports/flood/drift/{day}.html", f"page of {day}"))
         shared.put(one, _write(one, f"reports/flood/drift/{day}.json", f'{{"window": "{day}"}}'))
