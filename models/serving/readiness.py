@@ -46,6 +46,19 @@ class WorkerFile:
         self._path.unlink(missing_ok=True)
 
 
+def mark_gone(home: Path, worker: int) -> None:
+    """Says of a worker that it has died, and since when; it says itself when it is back. Of one that dies again before
+    that, the first time counts."""
+    path, gone = folder(home) / f"{worker}.json", {"at": time.time(), "gone": True}
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError):  # it died before it had said anything
+        known = {"warehouse": None, "log": None, "use_cases": {}}
+    if not known.get("gone"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, json.dumps(known | gone).encode())
+
+
 def told(served: Served) -> dict[str, Any]:
     """What a worker says of itself."""
     return {
@@ -83,11 +96,11 @@ def judge(workers: Mapping[str, Mapping[str, Any]], expected: int, began: float 
         began: when the worker that judges began; those that start with it have `OUT_OF_STEP_S` to do so.
     """
     now = time.time()
-    heard = {name: one for name, one in workers.items() if now - one["at"] < SILENT_S}
+    heard = {name: one for name, one in workers.items() if now - one["at"] < SILENT_S and not one.get("gone")}
     names = sorted({name for one in heard.values() for name in one["use_cases"]})
     use_cases = {name: _use_case(name, heard) for name in names}
     problems = [sentence for found in use_cases.values() if (sentence := found.pop("problem"))]
-    silent = max((one["at"] for one in workers.values() if now - one["at"] >= SILENT_S), default=began)
+    silent = max((one["at"] for name, one in workers.items() if name not in heard), default=began)
     if len(heard) < expected and now - silent > OUT_OF_STEP_S:
         problems.append(f"{expected - len(heard)} of {expected} workers have not been heard of.")
     warehouse = next((one["warehouse"] for one in heard.values() if one["warehouse"]), None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.serving.bento import bento_home, end, worker_environment
-from models.serving.readiness import folder
+from models.serving.readiness import folder, mark_gone
 from pipelines.settings import PROJECT, Settings
 
 SERVICE = "models.serving.service:Predictions"
@@ -88,7 +88,7 @@ class Supervisor:
 
         logger.error("Worker %d ended with %s; see %s.", worker.number, worker.process.returncode, self._log)
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
-        # What it has said of itself stays: that is since when it has not been heard of
+        mark_gone(self._settings.home, worker.number)
         well = now - worker.began > WELL_S
         worker.pause_s = 0.0 if well else min(LONGEST_PAUSE_S, worker.pause_s * 2 or 1.0)
         worker.began, worker.process = now, None

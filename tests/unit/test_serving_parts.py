@@ -80,11 +80,14 @@ def test_a_request_that_the_model_refuses_spoils_no_other_that_it_was_joined_to(
     assert isinstance(refused, ValueError)
 
 
-def _worker(served: int | None, wanted: int | None, *, at: float = 0.0, since: float = 0.0, **more: Any) -> Any:
+def _worker(
+    served: int | None, wanted: int | None, *, at: float = 0.0, since: float = 0.0, gone: bool = False, **more: Any
+) -> Any:
     status = {"served": served, "wanted": wanted, "error": None, "challenger": None, "challenger_error": None, **more}
     if since:
         status["since"] = time.time() - since
-    return {"at": time.time() - at, "warehouse": None, "log": None, "use_cases": {"gauges": status}}
+    found = {"at": time.time() - at, "warehouse": None, "log": None, "use_cases": {"gauges": status}}
+    return {**found, "gone": True} if gone else found
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,8 @@ def _worker(served: int | None, wanted: int | None, *, at: float = 0.0, since: f
         ({"1": _worker(3, 3), "2": _worker(2, 3, since=OUT_OF_STEP_S + 1)}, 2, False, "out of step in worker 2."),
         ({"1": _worker(3, 3), "2": _worker(3, 3, at=OUT_OF_STEP_S + 11)}, 2, False, "1 of 2 workers have not been"),
         ({"1": _worker(3, 3), "2": _worker(3, 3, at=12)}, 2, True, None),
+        ({"1": _worker(3, 3), "2": _worker(3, 3, gone=True)}, 2, True, None),
+        ({"1": _worker(3, 3), "2": _worker(3, 3, gone=True, at=OUT_OF_STEP_S + 1)}, 2, False, "1 of 2 workers have"),
     ],
 )
 def test_ready_is_what_serves_all_champions_and_has_no_worker_out_of_step_for_long(workers, expected, ready, said):
