@@ -75,7 +75,13 @@ def test_the_ledger_shows_the_newest_entries_and_a_calendar_with_what_is_wrong()
     assert "discharge    2024-06 ● ● ● ● ● ● ● ● ● ● ! " in said.replace("2024-05", "")
     assert "forecast     2024-06 · · · · · · · · · ● · " in said
     assert "discharge 2024-06-11 failed: fetch: usgs answered 503" in said
-    assert {"received,", "accepted", "inserted"} <= set(said.split()), "each step says what it counted"
+
+
+def test_an_entry_of_the_ledger_says_what_its_step_counted() -> None:
+    nothing = dict.fromkeys(("received", "accepted", "quarantined", "inserted", "updated", "unchanged", "bytes"))
+    checked = nothing | {"received": 12, "accepted": 10, "quarantined": 2, "bytes": 1400}
+    assert history._came_of_it(checked) == "12 received, 10 accepted, 2 quarantined, 1.4 kB"
+    assert history._came_of_it(nothing) is None
 
 
 def test_the_ledger_as_json_holds_entries_and_the_state_of_each_day() -> None:
