@@ -95,10 +95,10 @@ def up(progress: Progress = _silent, services: Sequence[str] | None = None, time
                 raise StackError(f"The stack runs without {', '.join(missing)}; end it with `headwater down` first.")
         else:
             _start(home, wanted, progress)
-    _wait_until_well(home, begin + timeout_s, begin, progress)
+    services_well = _wait_until_well(home, begin + timeout_s, begin, progress)
     if API in State.load(home).selected:
         _make_pools(progress)
-    return Status(status(), started=not running, seconds=time.monotonic() - begin)
+    return Status(services_well, started=not running, seconds=time.monotonic() - begin)
 
 
 def _start(home: Path, wanted: Sequence[str], progress: Progress) -> None:
@@ -135,7 +135,8 @@ def _make_pools(progress: Progress) -> None:
             progress(f"made Airflow's pools {', '.join(made)}")
 
 
-def _wait_until_well(home: Path, deadline: float, begin: float, progress: Progress) -> None:
+def _wait_until_well(home: Path, deadline: float, begin: float, progress: Progress) -> list[ServiceStatus]:
+    """Gives the services as they were when all of them were well; asked again, a busy machine may miss one."""
     starts = {name: entry.restarts for name, entry in State.load(home).services.items()}
     well: set[str] = set()
     while True:
@@ -145,7 +146,7 @@ def _wait_until_well(home: Path, deadline: float, begin: float, progress: Progre
                 well.add(service.name)
                 progress(f"{service.name} is well after {time.monotonic() - begin:.1f} s")
         if found and all(service.healthy for service in found):
-            return
+            return found
         _raise_if_one_ended(home, starts)
         if time.monotonic() > deadline:
             late = next(service.name for service in found if not service.healthy)
