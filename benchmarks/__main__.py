@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -36,20 +35,17 @@ def main(
     logging.disable(logging.INFO)  # Airflow and dlt say a lot
     scale = tiny(rows) if rows else QUICK if quick else FULL
     kept = PAGE.with_suffix(".json") if commit else json or get_settings().home / "bench.json"
-    found, tables = machine(), list[Table]()
+    found = machine()
     with running() as server:
-        for table in _tables(Bench(server, scale), only or NAMES):
-            print(table.markdown(), end="\n\n", flush=True)
-            tables.append(table)
-            keep(kept, found, tables)
+        for name in only or NAMES:
+            tables = list[Table]()
+            for table in importlib.import_module(f"benchmarks.{name}").tables(Bench(server, scale)):
+                print(table.markdown(), end="\n\n", flush=True)
+                tables.append(table)
+                keep(kept, found, tables, name)
     if commit:
         write(PAGE, kept)
     print(f"The figures are in {kept}.")
-
-
-def _tables(bench: Bench, names: tuple[str, ...] | list[str]) -> Iterator[Table]:
-    for name in names:
-        yield from importlib.import_module(f"benchmarks.{name}").tables(bench)
 
 
 if __name__ == "__main__":

@@ -64,8 +64,9 @@ def _version(package: str) -> str | None:
 def sentence(found: dict[str, Any]) -> str:
     """The machine in a sentence, and the versions in another."""
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items() if number)
+    load = f", whose load was {found['load']} at the start" if "load" in found else ""
     return (
         f"Measured on {found['at']} on {found['cores']} cores ({found['processor']}), {found['memory_gb']} GB, "
-        f"{found['system']}, whose load was {found['load']} at the start. PostgreSQL {found['postgres']}, "
+        f"{found['system']}{load}. PostgreSQL {found['postgres']}, "
         f"Python {found['python']}, {packages}."
     )

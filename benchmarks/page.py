@@ -1,4 +1,4 @@
-"""The figures as they are kept: JSON by part, and Markdown between the two marks of each part of a page."""
+"""The figures as they are kept: JSON by part and benchmark, and Markdown between the two marks of a part of a page."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ def marks(part: str) -> tuple[str, str]:
     return f"<!-- {part} -->", f"<!-- end of {part} -->"
 
 
-def keep(path: Path, machine: dict[str, Any], tables: Sequence[Table], part: str = DATA_PART) -> None:
-    """Writes a part into the JSON; the other one stays as it is."""
+def keep(path: Path, machine: dict[str, Any], tables: Sequence[Table], name: str, part: str = DATA_PART) -> None:
+    """Writes the tables of one benchmark into the JSON, and what they were measured on; all others stay as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    kept[part] = {"machine": machine, "tables": [table.as_dict() for table in tables]}
+    kept.setdefault(part, {})[name] = {"machine": machine, "tables": [table.as_dict() for table in tables]}
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
-def figures(kept: dict[str, Any]) -> str:
-    """What a part of the JSON says, as Markdown."""
-    tables = (Table.of(table).markdown() for table in kept["tables"])
-    return "\n\n".join((sentence(kept["machine"]), *tables))
+def figures(kept: dict[str, dict[str, Any]]) -> str:
+    """What a part of the JSON says, as Markdown: benchmarks of one run below one sentence on the machine."""
+    said, parts = None, []
+    for one in kept.values():
+        if one["machine"] != said:
+            said = one["machine"]
+            parts.append(sentence(said))
+        parts += [Table.of(table).markdown() for table in one["tables"]]
+    return "\n\n".join(parts)
 
 
 def write(page: Path, kept: Path) -> None:

@@ -42,7 +42,7 @@ def main(
         for one in _tables(subject, contenders, TINY if tiny else QUICK if quick else FULL):
             print(one.markdown(), end="\n\n", flush=True)
             tables.append(one)
-            keep(kept, found, tables, SERVING_PART)
+            keep(kept, found, tables, "service", SERVING_PART)
     if commit:
         write(PAGE, kept)
     print(f"The figures are in {kept}.")

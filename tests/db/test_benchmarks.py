@@ -27,7 +27,8 @@ def test_every_benchmark_runs_on_a_few_rows_and_keeps_its_figures(tmp_path: Path
     command = [sys.executable, "-m", "benchmarks", "--rows", "2000", "--json", str(kept)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=1400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    tables = {table["name"]: table for table in json.loads(kept.read_text())[DATA_PART]["tables"]}
+    found = json.loads(kept.read_text())[DATA_PART].values()
+    tables = {table["name"]: table for one in found for table in one["tables"]}
     names = {name.split()[0] for name in tables}
     assert names == {"check", "load", "read", "files", "day", "memory", "market", "months", "drift", "pages"}
     assert len(tables) == 16
@@ -108,11 +109,22 @@ def test_the_page_shows_the_figures_that_are_kept(tmp_path: Path, part: str) -> 
     assert page.read_text().startswith(f"Before\n{begin}\n\n{shown}\n\n{end}\nAfter\n")
 
 
-def test_the_figures_of_one_part_leave_those_of_the_other_alone(tmp_path: Path) -> None:
+def test_the_figures_of_one_benchmark_leave_those_of_the_others_alone(tmp_path: Path) -> None:
     kept, table = tmp_path / "bench.json", Table("a", "A", [{"who": "us", "rows/s": 1.0}])
-    keep(kept, {"at": "then"}, [table], DATA_PART)
-    keep(kept, {"at": "now"}, [table], SERVING_PART)
-    assert {part: found["machine"]["at"] for part, found in json.loads(kept.read_text()).items()} == {
-        DATA_PART: "then",
-        SERVING_PART: "now",
-    }
+    for at, name, part in (
+        ("first", "load", DATA_PART),
+        ("first", "read", DATA_PART),
+        ("then", "service", SERVING_PART),
+        ("now", "load", DATA_PART),
+    ):
+        keep(kept, {"at": at}, [table], name, part)
+    found = json.loads(kept.read_text())
+    assert {name: one["machine"]["at"] for name, one in found[DATA_PART].items()} == {"load": "now", "read": "first"}
+    assert {name: one["machine"]["at"] for name, one in found[SERVING_PART].items()} == {"service": "then"}
+
+
+def test_what_was_measured_in_one_run_stands_below_one_sentence_on_the_machine() -> None:
+    (kept,) = (one for part, one in json.loads(PAGE.with_suffix(".json").read_text()).items() if part == DATA_PART)
+    runs = {json.dumps(one["machine"]) for one in kept.values()}
+    assert 1 < len(runs) < len(kept)
+    assert figures(kept).count("Measured on ") == len(runs)
