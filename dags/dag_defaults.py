@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, Param, RetryDecision, RetryPolicy
+from airflow.sdk import Asset, CronTriggerTimetable, Param, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from notices import tell_failure, tell_recovery
 
@@ -24,6 +24,7 @@ from pipelines.spec import UseCase
 from pipelines.window import Window, parse_day
 
 DAY_FORMAT = "%Y-%m-%d"
+PLATFORM = "platform"
 KEY_FORMATS = {"day": DAY_FORMAT, "month": "%Y-%m-01"}
 """How a run's partition is named: by its day, or by the first day of its month."""
 
@@ -100,14 +101,27 @@ def run_window(use_case: UseCase, partition_key: str | None, params: dict[str, A
 
 def dag_options(use_case: UseCase, shape: str, doc: str | None) -> dict[str, Any]:
     """Arguments that every DAG of a use case is made with."""
+    return _options(use_case.dag_id(shape), use_case.title, use_case.slug, shape, use_case.owner, doc)
+
+
+def platform_options(shape: str, cron: str, doc: str | None) -> dict[str, Any]:
+    """Arguments of a DAG that looks after all use cases; it runs at once, for nobody would miss it in time."""
     return {
-        "dag_id": use_case.dag_id(shape),
-        "dag_display_name": f"{use_case.title}: {shape}",
+        **_options(f"{PLATFORM}__{shape}", "Platform", PLATFORM, shape, PLATFORM, doc),
+        "is_paused_upon_creation": False,
+        "schedule": CronTriggerTimetable(cron, timezone="UTC"),
+    }
+
+
+def _options(dag_id: str, title: str, tag: str, shape: str, owner: str, doc: str | None) -> dict[str, Any]:
+    return {
+        "dag_id": dag_id,
+        "dag_display_name": f"{title}: {shape}",
         "doc_md": doc,
-        "default_args": {**DEFAULT_ARGS, "owner": use_case.owner},
+        "default_args": {**DEFAULT_ARGS, "owner": owner},
         "on_failure_callback": tell_failure,
         "on_success_callback": tell_recovery,
-        "tags": [use_case.slug, shape],
+        "tags": [tag, shape],
         "catchup": False,
         # A day after the other; Airflow counts a backfill's runs apart, against the backfill's own limit
         "max_active_runs": 1,

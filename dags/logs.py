@@ -20,11 +20,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, task
-from dag_defaults import DEFAULT_ARGS
-from notices import tell_failure, tell_recovery
-
-OWNER = "platform"
+from airflow.sdk import DAG, task
+from dag_defaults import platform_options
 
 
 @task(execution_timeout=timedelta(minutes=30), priority_weight=0)
@@ -36,18 +33,5 @@ def tidy() -> dict[str, Any]:
     return asdict(logs.tidy(get_settings(), datetime.now(UTC)))
 
 
-with DAG(
-    dag_id="platform__logs",
-    dag_display_name="Platform: logs",
-    doc_md=__doc__,
-    default_args={**DEFAULT_ARGS, "owner": OWNER},
-    on_failure_callback=tell_failure,
-    on_success_callback=tell_recovery,
-    tags=["platform", "logs"],
-    catchup=False,
-    max_active_runs=1,
-    # A disk that fills up is noticed too late by whoever would have to switch it on
-    is_paused_upon_creation=False,
-    schedule=CronTriggerTimetable("15 3 * * *", timezone="UTC"),
-) as dag:
+with DAG(**platform_options("logs", "15 3 * * *", __doc__)) as dag:
     tidy()

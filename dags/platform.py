@@ -25,11 +25,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, task
-from dag_defaults import DEFAULT_ARGS
-from notices import channels, tell_failure, tell_recovery
-
-OWNER = "platform"
+from airflow.sdk import DAG, task
+from dag_defaults import platform_options
+from notices import channels
 
 
 # Five minutes later it looks again anyway
@@ -46,19 +44,5 @@ def health() -> dict[str, Any]:
     return {**found, "told": notify.deliver(settings, channels(settings))}
 
 
-with DAG(
-    dag_id="platform__health",
-    dag_display_name="Platform: health",
-    doc_md=__doc__,
-    default_args={**DEFAULT_ARGS, "owner": OWNER},
-    on_failure_callback=tell_failure,
-    on_success_callback=tell_recovery,
-    tags=["platform", "health"],
-    catchup=False,
-    max_active_runs=1,
-    # Nobody would miss it before something else is missed
-    is_paused_upon_creation=False,
-    dagrun_timeout=timedelta(minutes=5),
-    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC"),
-) as dag:
+with DAG(**platform_options("health", "*/5 * * * *", __doc__), dagrun_timeout=timedelta(minutes=5)) as dag:
     health()

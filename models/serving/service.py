@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Predictions:
         self._watch = Watch(
             self._served,
             self._loader,
-            lambda tag: bento_folder(settings, tag) / "src" / BENTO_FOLDER,
+            partial(bento_folder, settings),
             keys,
             experiments,
             settings.require_database,

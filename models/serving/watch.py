@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg2
 
+from models.serving.bento import bento_sha256
+from models.serving.card import BENTO_FOLDER
 from models.serving.champion import Champion, champions, said
 from models.serving.experiments import Experiments
 from models.serving.hosted import Hosted, Loader, Served, Status
@@ -201,7 +203,11 @@ class Watch:
         former = self._former.get(use_case)
         if former is not None and former.card.version == wanted.version:
             return former
-        return self._loader.load(self._folder_of(wanted.bento), use_case, wanted.version)
+        folder = self._folder_of(wanted.bento)
+        # Before anything of it is unpickled: others may write to the store that it came through
+        if wanted.bento_sha256 not in {None, bento_sha256(folder)}:
+            raise ModelError(f"the Bento {wanted.bento} is not what was promoted: its files have changed.")
+        return self._loader.load(folder / "src" / BENTO_FOLDER, use_case, wanted.version)
 
     def _swap(self, use_case: str, new: Hosted) -> None:
         old = self._served.champions.get(use_case)

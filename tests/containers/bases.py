@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,7 +23,7 @@ PACKAGES = {
 }
 NAMES = {"python": "python:3.13-slim-trixie", "postgres": "postgres:17", "valkey": "valkey/valkey:8"}
 OBJECT_STORE = "headwater-standin/s3"
-LOCK = Path(__file__).resolve().parents[2] / "requirements" / "dev.txt"
+PROJECT = Path(__file__).resolve().parents[2]
 MADE_S = 1200.0
 PULLED_S = 300.0
 
@@ -59,21 +60,33 @@ def _make(engine: Engine, kind: str) -> None:
         if made.returncode:
             raise NoEngineError(f"{NAMES[kind]} can neither be pulled nor made: {made.stderr.strip()[-300:]}")
         engine.run("import", str(archive), imported, timeout_s=MADE_S)
-        _build(engine, kind, Path(folder) / "context")
+        context = Path(folder) / "context"
+        shutil.copytree(STANDINS, context)
+        shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
+        _build(engine, kind, context)
 
 
 def _build(engine: Engine, kind: str, context: Path) -> None:
-    shutil.copytree(STANDINS, context)
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
-    shutil.copy(LOCK, context)
     compose = ("compose", "--file", str(context / "compose.yaml"))
     network = "host" if engine.own else "default"
     engine.run(*compose, "build", kind, timeout_s=MADE_S, CONTEXT=str(context), NETWORK=network)
 
 
 def provide_object_store(engine: Engine) -> None:
-    """Has the image of an object store there, which is no public one's."""
-    if not engine.run("images", "--quiet", OBJECT_STORE):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            _build(engine, "s3", Path(folder) / "context")
+    """Has the image of an object store there, which is no public one's; the one for Python is there already."""
+    with tempfile.TemporaryDirectory() as folder:
+        context = Path(folder) / "context"
+        shutil.copytree(STANDINS, context)
+        shutil.copy(PROJECT / "tests" / "object_store.py", context)
+        (context / "s3.txt").write_text(_locked("moto", "flask-cors"))
+        _build(engine, "s3", context)
+
+
+def _locked(*names: str) -> str:
+    """Requirements with hashes for these of the packages in `dev.in` and what they need, as they are in the lock."""
+    wanted = [line for line in (PROJECT / "requirements" / "dev.in").read_text().splitlines() if line.startswith(names)]
+    lock = PROJECT / "requirements" / "dev.txt"
+    command = [Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--python-version", "3.13",
+               "--generate-hashes", "--no-emit-index-url", "--constraint", lock, "-"]  # fmt: skip
+    done = subprocess.run(command, input="\n".join(wanted), capture_output=True, text=True, check=True, timeout=300)
+    return done.stdout

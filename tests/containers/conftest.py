@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from secrets import token_hex
 
 import pytest
 
@@ -11,7 +12,7 @@ from headwater.containers import secrets
 from headwater.stack.files import free_port
 from tests.containers import bases, flood
 from tests.containers.engine import Engine, NoEngineError, engine
-from tests.containers.stack import Stack
+from tests.containers.stack import HERE, Stack
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,7 @@ def docker() -> Iterator[Engine]:
     """A container engine that has the base images."""
     try:
         with engine() as found:
-            bases.provide(found, "python", "postgres")
+            bases.provide(found, "python", "postgres", "valkey")
             yield found
     except NoEngineError as error:
         pytest.skip(f"no containers here: {error}")
@@ -30,7 +31,13 @@ def built(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The stack with its images built, and not started; gone with its volumes afterwards."""
     folder = tmp_path_factory.mktemp("containers")
     secrets.write(folder / ".env", ("reviewer:op", "viewer:viewer"))
-    found = Stack(docker, folder / ".env", {name: free_port() for name in ("AIRFLOW", "MLFLOW", "SERVING")})
+    with (folder / ".env").open("a") as file:
+        file.write(f"PLANTED_KEY={token_hex(20)}\nSTORE_SECRET={token_hex(20)}\n")
+    backups = folder / "backups"
+    backups.mkdir()
+    backups.chmod(0o777)  # the folder around it is this account's alone
+    ports = {name: free_port() for name in ("AIRFLOW", "MLFLOW", "SERVING")}
+    found = Stack(docker, folder / ".env", ports, HERE / "planted.yaml", BACKUPS=str(backups))
     try:
         found.build()
         yield found

@@ -36,12 +36,17 @@ def newest() -> date:
 
 
 def use(stack: Stack) -> Used:
-    """From an empty warehouse to a scored day and its drift report; a person says that the model is good."""
-    day = newest()
+    """From an empty warehouse to a scored day and its drift report; the day after is still to come."""
+    day = newest() - timedelta(days=1)
     stack.execute(
         "scheduler", "python", "-m", "headwater", "run", "flood", "--from", FLOOD.history_start,
         "--to", str(day - timedelta(days=1)), timeout_s=HISTORY_S,
     )  # fmt: skip
+    return run_day(stack, day)
+
+
+def run_day(stack: Stack, day: date) -> Used:
+    """A training of which a person says that its model is good, then a day's ingest and scoring."""
     with stack.airflow(PERSON) as airflow:
         airflow.wait_for_dags({INGEST, SCORE, TRAIN}, READ_S)
         airflow.unpause(TRAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from tests.containers.engine import Engine
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 NAME = "headwater-test"
-BUILT_S, WELL_S, DEMO_S = 3600.0, 900.0, 1800.0
+BUILT_S, WELL_S, DEMO_S, CARE_S = 3600.0, 900.0, 1800.0, 600.0
 SERVICES = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer", "mlflow", "serving", "sandbox")
 
 
@@ -35,32 +36,37 @@ class Stack:
     ) -> None:
         """`more` are further compose files; `environment` is what they want to be given."""
         self.engine = engine
+        self.env_file = env_file
         self.secrets = {key: value or "" for key, value in dotenv_values(env_file, interpolate=False).items()}
         self.services = services
-        self._ports = ports
+        self.ports = ports
         self._files = ["--file", str(PROJECT / "docker-compose.yaml")]
         if engine.own:
             self._files += ["--file", str(HERE / "host-network.yaml")]
         self._files += [part for path in more for part in ("--file", str(path))]
         self._files += ["--env-file", str(env_file), "--project-name", NAME]
-        self._environment = {**environment, **{f"{name}_PORT": str(port) for name, port in ports.items()}}
+        self.environment = {**environment, **{f"{name}_PORT": str(port) for name, port in ports.items()}}
         self.images = ("headwater-airflow:test", "headwater-serving:test")
 
     def compose(self, *command: str, timeout_s: float = 120, check: bool = True) -> str:
         """What `docker compose COMMAND` prints."""
         return self.engine.run(
             "compose", *self._files, *command, timeout_s=timeout_s, check=check, HEADWATER_VERSION="test",
-            **self._environment,
+            **self.environment,
         )  # fmt: skip
 
     def build(self) -> None:
         """Builds both images."""
         self.compose("build", "serving", "api-server", timeout_s=BUILT_S)
 
-    def up(self) -> None:
-        """Starts everything but the demo, and waits until it is well."""
-        self.compose("up", "--detach", "--no-build", *self.services, timeout_s=WELL_S)
-        self.wait_until_well()
+    def up(self, *names: str) -> None:
+        """Starts these services, by default all, and waits until they are well."""
+        self.compose("up", "--detach", "--no-build", *(names or self.services), timeout_s=WELL_S)
+        self.wait_until_well(*names)
+
+    def care(self, *command: str) -> None:
+        """Backs up or restores."""
+        self.compose("run", "--rm", "care", *command, timeout_s=CARE_S)
 
     def wait_until_well(self, *names: str, timeout_s: float = WELL_S) -> None:
         """Waits for the health checks of these services, by default of all."""
@@ -100,7 +106,7 @@ class Stack:
 
     def url(self, name: str) -> str:
         """Where a service is published."""
-        return f"http://127.0.0.1:{self._ports[name]}"
+        return f"http://127.0.0.1:{self.ports[name]}"
 
     def password(self, user: str) -> str:
         """The password of a user of Airflow."""
@@ -118,6 +124,12 @@ class Stack:
             answer = httpx.post(f"{self.url('AIRFLOW')}/auth/token", json=login, trust_env=False, timeout=60)
             client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
         return client
+
+    def planted(self) -> list[str]:
+        """All that no log may show: every password and key, as it is and in base64."""
+        found = [value for name, value in self.secrets.items() if name.endswith(("_PASSWORD", "_KEY", "_SECRET"))]
+        found += json.loads(self.secrets["AIRFLOW_PASSWORDS"]).values()
+        return found + [base64.b64encode(secret.encode()).decode() for secret in found]
 
     def demo(self) -> str:
         """Runs the demo to its end; gives what it said."""

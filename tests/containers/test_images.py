@@ -59,6 +59,13 @@ def test_the_service_comes_without_airflow_dbt_and_mlflow(docker: Engine) -> Non
 
 
 @pytest.mark.usefixtures("images")
+def test_what_backs_up_the_database_is_there_and_no_server_of_it(docker: Engine) -> None:
+    script = "from headwater.backup.programs import find; print(*(find(one, 17) for one in ('pg_dump', 'pg_restore')))"
+    found = _in(docker, "headwater-airflow:test", f'python -c "{script}" && find /opt/venv -path "*/bin/postgres"')
+    assert [path.rpartition("/")[2] for path in found.split()] == ["pg_dump", "pg_restore"]
+
+
+@pytest.mark.usefixtures("images")
 def test_a_program_without_its_passwords_says_which_one_it_lacks(docker: Engine) -> None:
     for image, command, lacks in (
         ("headwater-serving:test", (), "HEADWATER_DATABASE_URL"),

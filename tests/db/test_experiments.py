@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from headwater import cli
 from headwater.commands import experiments as commands
-from models import evidence, experiment_report, experiments, history, tracking
-from models.serving.bento import bento_folder
+from models import experiment_report, experiments, history, tracking
+from models.serving.bento import bento_folder, bento_sha256
 from models.serving.experiments import Experiment, Experiments
 from pipelines import database, serving_tables
 from pipelines.errors import DatabaseError, EvidenceError, ModelError, NotFoundError, SettingsError
@@ -42,7 +42,7 @@ def settings(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Setti
         folder.mkdir(parents=True)
         (folder / "model.pkl").write_bytes(b"model")
         tag = f"headwater-flood:v{version}"
-        kept = {"version": version, "bento": tag, "bento_sha256": evidence.bento_sha256(found, tag)}
+        kept = {"version": version, "bento": tag, "bento_sha256": bento_sha256(folder)}
         history.keep(FLOOD, found, version, f"hash {version}", kept)
     promote(found, monkeypatch, 1)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -185,14 +186,14 @@ class World:
         update = {"use_case": use_case.slug, "version": version, "model_sha256": found}
         self.cards[1].model_copy(update=update).write(folder)
 
-    def promote(self, version: int, use_case: UseCase = USE_CASE) -> float:
+    def promote(self, version: int, use_case: UseCase = USE_CASE, **evidence: str) -> float:
         """Makes a version the champion; when that was."""
         database.ensure_ops(self.url)
         database.query(
             self.url,
             "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
-            " values (%s, 'champion', %s, %s, 'a tester', '', '{}')",
-            (use_case.slug, version, f"{use_case.bento}:v{version}"),
+            " values (%s, 'champion', %s, %s, 'a tester', '', %s)",
+            (use_case.slug, version, f"{use_case.bento}:v{version}", json.dumps(evidence)),
         )
         return time.monotonic()
 

@@ -18,7 +18,8 @@ import psutil
 import pytest
 from integration.served import GOOD, OTHER, ROW, SITES, USE_CASE, World, make_world, stop
 
-from models.serving.bento import bento_folder, end
+from models.serving.bento import bento_folder, bento_sha256, end
+from models.serving.card import CARD_FILE
 from models.serving.client import served_version, wait_until_served
 from models.serving.serve import serve
 from pipelines.errors import SettingsError, SourceError, StackError
@@ -142,6 +143,22 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving_and_says_so(
     assert _swap(world, before) <= SWAP_S
     # The version has been served all along; that it is wanted again is seen with the next look
     world.wait(lambda: httpx.get(f"{world.base}/readyz").json()["use_cases"]["flood"]["error"] is None)
+
+
+def test_a_bento_of_which_anything_was_changed_since_its_promotion_is_not_loaded(world, service):
+    before = served_version(world.settings, USE_CASE)
+    cards = {version: world.copy(version, before) / CARD_FILE for version in (10, 11)}
+    promoted = {
+        version: bento_sha256(bento_folder(world.settings, f"{USE_CASE.bento}:v{version}")) for version in cards
+    }
+    card = cards[10]
+    card.write_text(card.read_text() + " ")
+    world.promote(10, bento_sha256=promoted[10])
+    with pytest.raises(SourceError, match=r"version 10 cannot be loaded: .* its files have changed"):
+        wait_until_served(world.settings, USE_CASE, 10, 4)
+    world.promote(11, bento_sha256=promoted[11])
+    wait_until_served(world.settings, USE_CASE, 11, SWAP_S)
+    assert _swap(world, before) <= SWAP_S
 
 
 def test_a_worker_that_dies_under_load_is_started_again_and_the_other_one_answers(world, service):
