@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+from psycopg2 import sql
+
 from headwater.backup import manifest, programs
 from headwater.backup.manifest import Manifest
 from headwater.backup.place import Place
@@ -22,6 +25,7 @@ from pipelines.storage import Store, Stored
 LISTING = "lake.jsonl"
 """Every object of the lake, a line each."""
 LAKE = "lake"
+TRIES = 20
 TABLES = """
 select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' order by 1, 2"""
@@ -90,13 +94,38 @@ def _fill(place: Place, partial: Path, lake: bool, report: Report) -> Manifest:
 
 @contextmanager
 def snapshot(url: str) -> Iterator[tuple[str, dict[str, int]]]:
-    """A snapshot of a database that pg_dump can read as well, and the rows of every table in it."""
+    """A snapshot of a database that pg_dump can read as well, and the rows of every table in it.
+
+    Until it is given back nobody puts another table in a table's place: the snapshot would know none of its rows.
+
+    Raises:
+        StackError: tables came and went each time that it was tried.
+    """
     with database.connect(url) as connection:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
-            cursor.execute("select pg_export_snapshot()")
-            exported = str(cursor.fetchone()[0])
-            yield exported, rows(cursor)
+            for _ in range(TRIES):
+                if exported := _hold(cursor, url):
+                    yield exported, rows(cursor)
+                    return
+                connection.rollback()
+    raise StackError("Tables came and went while they were listed, again and again; run the backup when less is built.")
+
+
+def _hold(cursor: Any, url: str) -> str | None:
+    """Locks all tables against being dropped or renamed, and only then takes the snapshot; None where some were."""
+    # By another connection: the first query of this one would take its snapshot before the locks are there
+    there = database.query(url, TABLES)
+    try:
+        for one in there:
+            name = sql.Identifier(one["nspname"], one["relname"])
+            cursor.execute(sql.SQL("lock table only {} in access share mode").format(name))
+    except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+        return None
+    cursor.execute("select pg_export_snapshot()")
+    exported = str(cursor.fetchone()[0])
+    cursor.execute(TABLES)
+    return exported if cursor.fetchall() == [(one["nspname"], one["relname"]) for one in there] else None
 
 
 def rows(cursor: Any) -> dict[str, int]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from db.helpers import FLOOD, Upstreams, make_settings, window_of
@@ -22,7 +23,7 @@ from headwater.backup.place import Place
 from headwater.stack.databases import ARTIFACT_ROOT, open_cursor
 from models import history
 from pipelines import database, steps
-from pipelines.errors import StackError
+from pipelines.errors import DatabaseError, StackError
 from pipelines.storage import Store
 
 pytestmark = pytest.mark.slow
@@ -130,6 +131,35 @@ def test_the_manifest_tells_versions_sizes_and_rows(filled: Place, backup: Path)
     done = subprocess.run(["sha256sum", "--check", manifest.SUM], cwd=backup, check=False, capture_output=True)
     assert done.returncode == 0
     assert backup.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("swapped_after", ["listed", "locked"])
+def test_a_table_that_takes_anothers_place_meanwhile_is_backed_up_with_its_rows_or_not_at_all(
+    empty: Place, monkeypatch: pytest.MonkeyPatch, swapped_after: str
+) -> None:
+    url = empty.urls["headwater"]
+    database.query(url, "create schema s; create table s.t as select generate_series(1, 10) as n")
+    asked = database.query
+
+    def swap() -> None:
+        with database.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("set lock_timeout = '300ms'")
+            cursor.execute("create table s.new as select generate_series(1, 20) as n")
+            cursor.execute("drop table s.t; alter table s.new rename to t")
+
+    def and_then_swap(url: str, statement: str, *rest: Any) -> list[dict[str, Any]]:
+        found = asked(url, statement, *rest)
+        monkeypatch.setattr(database, "query", asked)
+        swap()
+        return found
+
+    if swapped_after == "listed":
+        monkeypatch.setattr(database, "query", and_then_swap)
+    with create.snapshot(url) as (_, counted):
+        if swapped_after == "locked":
+            with pytest.raises(DatabaseError, match="lock timeout"):
+                swap()
+        assert counted["s.t"] == (20 if swapped_after == "listed" else 10)
 
 
 @pytest.mark.parametrize("name", ["headwater.dump", "mlflow.dump", "lake.jsonl", "bentos", "lake", "manifest.json"])
