@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,13 @@ def check(folder: Path) -> Manifest:
     return found
 
 
-def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda said: None) -> Restored:
+def restore(
+    place: Place,
+    folder: Path,
+    found: Manifest,
+    report: Report = lambda said: None,
+    finish: Callable[[], None] = lambda: None,
+) -> Restored:
     """Fills an empty stack.
 
     Args:
@@ -65,6 +71,7 @@ def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda
         folder: the backup.
         found: as `check` gave it.
         report: hears of each part.
+        finish: is called when all is there; where it fails, all is undone.
 
     Raises:
         StackError: the target is not empty or of another kind or an older Postgres, or a part failed; then the target
@@ -87,6 +94,7 @@ def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda
                 undo.callback(_empty_store, place.lake)
                 _fill_lake(place.lake, folder)
                 report(f"lake: {found.lake['objects']} objects into {place.lake}")
+            finish()
         except OSError as error:
             raise StackError(f"{place.home} cannot be written: {error.strerror or error}; all was undone.") from error
         undo.pop_all()

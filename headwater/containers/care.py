@@ -20,6 +20,9 @@ from pipelines.settings import get_settings
 BACKUPS = Path("/backups")
 """What a name of a backup is below of: the host's folder, which the compose file mounts there."""
 LAKE = "--lake"
+_BENTOS = """
+select bento from ops.promotions where bento is not null union select evidence ->> 'bento' from ops.evidence
+order by 1"""
 
 
 def backup(given: Mapping[str, str], folder: str, options: Sequence[str]) -> None:
@@ -33,7 +36,8 @@ def backup(given: Mapping[str, str], folder: str, options: Sequence[str]) -> Non
     target = BACKUPS / folder
     place = _place(passwords_of(given))
     with progress(f"backing up into {target}") as report:
-        _fetch_bentos(place)
+        for tag in _fetch_bentos(place):
+            report(f"the Bento {tag} is nowhere, and not in this backup")
         create.create(place, target, lake=LAKE in options, report=report)
 
 
@@ -49,23 +53,23 @@ def restore(given: Mapping[str, str], folder: str) -> None:
         report(f"{len(found.files)} files are as they were written")
         prepare(passwords)
         place = _place(passwords)
-        done = job.restore(place, source, found, report)
-        _hand_out_bentos(place)
+        done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place))
         if done.lake_lacks:
             report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
 
 
-def _fetch_bentos(place: Place) -> None:
-    """Brings here what other machines have built and was ever promoted; that may lie in their store alone."""
+def _fetch_bentos(place: Place) -> list[str]:
+    """Brings here what other machines have built, which may lie in their store alone; gives what is nowhere."""
     warehouse = place.urls["headwater"]
-    if database.exists(warehouse, "ops.promotions"):
-        for row in database.query(warehouse, "select distinct bento from ops.promotions where bento is not null"):
-            bento_folder(get_settings(), row["bento"])
+    if not database.exists(warehouse, "ops.evidence"):
+        return []
+    rows = database.query(warehouse, _BENTOS)
+    return [row["bento"] for row in rows if not bento_folder(get_settings(), row["bento"]).is_dir()]
 
 
 def _hand_out_bentos(place: Place) -> None:
     """Gives them to the other machines, where there are some."""
-    for folder in sorted(place.folders["bentos"].glob("*/*/")):
+    for folder in sorted(place.folders["bentos"].glob("[!.]*/[!.]*/")):
         publish(get_settings(), f"{folder.parent.name}:{folder.name}")
 
 

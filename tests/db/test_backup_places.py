@@ -31,6 +31,7 @@ PROMOTION = (
     "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
     " values ('flood', 'champion', 1, 'headwater-flood:v1', 'test', 'first', '{}')"
 )
+BENTO = Path("bentoml/bentos/headwater-flood/v1")
 OWNERS = "select tablename, tableowner from pg_tables where schemaname in ('ops', 'serving', 'flood') order by 1"
 
 
@@ -154,7 +155,8 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
 ) -> None:
     old, new = servers
     monkeypatch.setattr(care, "BACKUPS", tmp_path)
-    monkeypatch.setattr(care, "get_settings", lambda: Settings(home=tmp_path / "old"))
+    here = Settings(home=tmp_path / "old", files_url=str(tmp_path / "old-store"))
+    monkeypatch.setattr(care, "get_settings", lambda: here)
     monkeypatch.setattr(init, "SERVER", old.at)
     care.prepare(old.passwords)
     _warehouse(old)
@@ -163,12 +165,18 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
     old.ask("pipeline", "create table raw_flood.discharge as select 1 as x")
     old.ask("pipeline", PROMOTION)
     owned = old.ask("postgres", OWNERS)
+    built = tmp_path / "old-store" / BENTO
+    built.mkdir(parents=True)
+    (built / "bento.yaml").write_text("by another machine")
     care.backup(old.given, "made", [])
 
-    monkeypatch.setattr(care, "get_settings", lambda: Settings(home=tmp_path / "new"))
+    there = Settings(home=tmp_path / "new", files_url=str(tmp_path / "new-store"))
+    monkeypatch.setattr(care, "get_settings", lambda: there)
     monkeypatch.setattr(init, "SERVER", new.at)
     care.restore(new.given, "made")
     assert is_migrated(init.url_of(new.passwords, "mlflow"), "mlflow")
+    for shared in (there.home, tmp_path / "new-store"):
+        assert (shared / BENTO / "bento.yaml").read_text() == "by another machine"
     care.prepare(new.passwords)
     _warehouse(new)
     assert new.ask("analyst", "select count(*) from flood.features") == [(1,)]
