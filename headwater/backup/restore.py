@@ -58,7 +58,7 @@ def check(folder: Path) -> Manifest:
 
 
 def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda said: None) -> Restored:
-    """Fills an empty stack.
+    """Fills an empty stack, and brings the warehouse to the version of this code.
 
     Args:
         place: the target.
@@ -69,6 +69,7 @@ def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda
     Raises:
         StackError: the target is not empty or of another kind or an older Postgres, or a part failed; then the target
             is as empty as before.
+        DatabaseError: the warehouse's tables cannot be brought to the version of this code; likewise.
     """
     _refuse_misfit(place, found)
     _refuse_filled(place, found)
@@ -79,6 +80,8 @@ def restore(place: Place, folder: Path, found: Manifest, report: Report = lambda
                 _fill(url, folder / f"{name}.dump", found.tables[name], place.kind == "containers")
                 report(f"{name}: {sum(found.tables[name].values())} rows of {len(found.tables[name])} tables")
             _comment(place.urls["mlflow"], found.mlflow)
+            if place.kind == "stack":  # in containers airflow-init does it, as the owner
+                database.ensure_ops(place.urls["headwater"])
             for name, target in place.folders.items():
                 undo.callback(_empty, target)
                 create.copy(folder / name, target)
