@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from headwater_ui.warehouse import ensure
 from pipelines import database
 from pipelines.registry import use_cases
 from pipelines.spec import UseCase
@@ -113,7 +112,7 @@ def fill(url: str, days: int, entities_share: float = 1.0) -> int:
 
     With `entities_share` below 1 fewer entities, which only tries everything.
     """
-    ensure(url)
+    database.ensure_ops(url)
     for slug, answers in ANSWERS.items():
         use_case = use_cases()[slug]
         _fill(url, use_case, answers, days, entities_share)

@@ -11,8 +11,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from models import history
-from pipelines import costs, database
+from pipelines import database
 from pipelines.errors import DatabaseError
 from pipelines.settings import get_settings
 
@@ -20,9 +19,6 @@ MOST = 4
 """Connections; a page holds one for some milliseconds, and whoever finds none waits."""
 WAIT_S = 10
 OPTIONS = "-c default_transaction_read_only=on -c statement_timeout=10000"
-READ = ("ops.ledger", "ops.promotions", "ops.evidence", "ops.task_costs", "ops.drift_windows", "ops.drift_columns",
-        "ops.incidents", "ops.quality", "ops.alerts", "serving.predictions_batch")  # fmt: skip
-"""The tables that the pages read, beside the features of the use cases."""
 Row = dict[str, Any]
 
 
@@ -100,18 +96,9 @@ class Warehouse:
         return connection
 
 
-def ensure(url: str) -> None:
-    """Makes what the pages read where it is missing; where nothing is, no right to make tables is needed."""
-    missing = "select name from unnest(%s) as name where to_regclass(name) is null"
-    if database.query(url, missing, (list(READ),)):
-        database.ensure_ops(url)
-        history.ensure(url)
-        costs.ensure(url)
-
-
 @cache
 def _of(url: str) -> Warehouse:
-    ensure(url)
+    database.ensure_ops(url)
     return Warehouse(url)
 
 

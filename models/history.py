@@ -20,37 +20,10 @@ from pipelines.spec import UseCase
 
 BEHIND = "MLflow"
 """Who moved an alias that was not moved by us: MLflow does not keep it."""
-_DDL = """
-alter table ops.promotions alter column to_version drop not null;
-create table if not exists ops.evidence (
-    use_case text not null,
-    version int not null,
-    sha256 text not null,
-    at timestamptz not null default now(),
-    evidence jsonb not null,
-    primary key (use_case, version, sha256)
-);
-create or replace function ops.refuse_change() returns trigger language plpgsql as $$
-begin
-    raise exception 'rows are only ever added to ops.%, so its % is refused', tg_table_name, lower(tg_op);
-end $$;
-create or replace trigger append_only before update or delete or truncate on ops.promotions
-    for each statement execute function ops.refuse_change();
-create or replace trigger append_only before update or delete or truncate on ops.evidence
-    for each statement execute function ops.refuse_change();
-"""
 _INSERT = """
 insert into ops.promotions (use_case, alias, from_version, to_version, bento, actor, reason, evidence)
 values (%s, %s, %s, %s, %s, %s, %s, %s)"""
 _NEWEST = "select to_version from ops.promotions where use_case = %s and alias = %s order by promotion_id desc limit 1"
-
-
-def ensure(url: str) -> None:
-    """Makes the tables where they are missing."""
-    database.ensure_ops(url)
-    # Another lock than a reader's is taken by these statements, so only where there is something to do
-    if not database.query(url, "select 1 from pg_trigger where tgrelid = to_regclass('ops.evidence')"):
-        database.ensure(url, "promotions", _DDL)
 
 
 def move(
@@ -72,7 +45,7 @@ def move(
         DatabaseError: Postgres cannot be reached.
     """
     url, client = settings.require_database(), tracking.client(settings)
-    ensure(url)
+    database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         present = _notice(cursor, use_case, settings, alias)
         row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
@@ -94,7 +67,7 @@ def notice(use_case: UseCase, settings: Settings) -> None:
         DatabaseError: Postgres cannot be reached.
     """
     url = settings.require_database()
-    ensure(url)
+    database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         for alias in (tracking.CHAMPION, tracking.CHALLENGER):
             _notice(cursor, use_case, settings, alias)
@@ -144,7 +117,7 @@ def is_behind_our_back(move: dict[str, Any]) -> bool:
 def keep(use_case: UseCase, settings: Settings, version: int, sha256: str, evidence: dict[str, Any]) -> None:
     """Keeps the evidence of a packaged version; the same again changes nothing."""
     url = settings.require_database()
-    ensure(url)
+    database.ensure_ops(url)
     database.query(
         url,
         "insert into ops.evidence (use_case, version, sha256, evidence) values (%s, %s, %s, %s) on conflict do nothing",
@@ -155,7 +128,7 @@ def keep(use_case: UseCase, settings: Settings, version: int, sha256: str, evide
 def kept(use_case: UseCase, settings: Settings, version: int, sha256: str | None = None) -> dict[str, Any] | None:
     """The evidence of a packaged version with that hash, or else the newest; None where there is none."""
     url = settings.require_database()
-    ensure(url)
+    database.ensure_ops(url)
     rows = database.query(
         url,
         "select evidence from ops.evidence where use_case = %s and version = %s and sha256 = coalesce(%s, sha256)"

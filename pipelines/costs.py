@@ -17,27 +17,6 @@ from pathlib import Path
 from pipelines import database
 from pipelines.settings import Settings
 
-DDL = """
-create schema if not exists ops;
-create table if not exists ops.task_costs (
-    task_instance_id uuid primary key,
-    dag_id text not null,
-    run_id text not null,
-    task_id text not null,
-    map_index int not null,
-    try_number int not null,
-    state text not null,
-    started_at timestamptz not null default now(),
-    ended_at timestamptz,
-    seconds double precision,
-    cpu_seconds double precision,
-    peak_memory_mb double precision,
-    read_bytes bigint,
-    written_bytes bigint
-);
-create index if not exists task_costs_started on ops.task_costs (started_at);
-create index if not exists task_costs_run on ops.task_costs (dag_id, run_id);
-"""
 RUNNING = "running"
 """State of a try that has not ended; or that was killed, and so told nothing."""
 _IO = Path("/proc/self/io")
@@ -103,19 +82,13 @@ def usage() -> Usage:
     )
 
 
-def ensure(url: str) -> None:
-    """Makes the table where it is missing."""
-    if not database.exists(url, "ops.task_costs"):
-        database.ensure(url, "costs", DDL)
-
-
 def begin(url: str, task: Task) -> None:
     """Notes that a try has begun; one that is killed leaves this row alone.
 
     Raises:
         DatabaseError: Postgres cannot be reached.
     """
-    ensure(url)
+    database.ensure_ops(url)
     _write(url, task, RUNNING, None, None, None)
 
 
@@ -125,7 +98,6 @@ def end(url: str, task: Task, state: str, ended_at: datetime, seconds: float, us
     Raises:
         DatabaseError: Postgres cannot be reached.
     """
-    ensure(url)
     _write(url, task, state, ended_at, seconds, used)
 
 

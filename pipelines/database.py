@@ -1,4 +1,4 @@
-"""The warehouse: connections, queries, locks, and the tables of our own bookkeeping."""
+"""The warehouse: connections, queries, locks, and the version of our own tables."""
 
 from __future__ import annotations
 
@@ -10,46 +10,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions
 
-from pipelines import drift_tables, serving_tables, watch_tables
+from pipelines import migrations
 from pipelines.errors import DatabaseError
 
 if TYPE_CHECKING:
     import polars as pl
-
-OPS_DDL = """
-create schema if not exists ops;
-create table if not exists ops.ledger (
-    ledger_id bigint generated always as identity primary key,
-    at timestamptz not null default now(),
-    use_case text not null,
-    dataset text not null,
-    step text not null,
-    window_start date not null,
-    window_end date not null,
-    attempt int not null,
-    state text not null,
-    received bigint, accepted bigint, quarantined bigint,
-    inserted bigint, updated bigint, unchanged bigint,
-    bytes bigint, seconds double precision, peak_memory_mb double precision,
-    content_hash text, code_version text, detail jsonb
-);
-create unique index if not exists ledger_attempt
-    on ops.ledger (use_case, dataset, step, window_start, window_end, attempt);
-create index if not exists ledger_newest on ops.ledger (use_case, step, ledger_id);
-create index if not exists ledger_at on ops.ledger (use_case, at);
-create table if not exists ops.promotions (
-    promotion_id bigint generated always as identity primary key,
-    at timestamptz not null default now(),
-    use_case text not null,
-    alias text not null,
-    from_version int,
-    to_version int not null,
-    bento text,
-    actor text not null,
-    reason text not null,
-    evidence jsonb not null
-);
-"""
 
 
 @contextmanager
@@ -158,8 +123,13 @@ def read_batches(url: str, sql: str, rows: int = 50_000) -> Iterator[pl.DataFram
 
 
 def ensure_ops(url: str) -> None:
-    """Creates the schemas `ops` and `serving` where they are missing."""
-    ensure(url, "ops", OPS_DDL + drift_tables.DDL + watch_tables.DDL + serving_tables.DDL)
+    """Brings the schemas `ops` and `serving` to the version of this code; where they are, that takes one query.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached, or the warehouse is newer than this code (see `migrations.ensure`).
+    """
+    with connect(url) as connection:
+        migrations.ensure(connection)
 
 
 def ensure(url: str, name: str, ddl: str) -> None:

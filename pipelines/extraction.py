@@ -17,17 +17,6 @@ from pipelines.spec import UseCase
 
 SCHEMA = "extracts"
 KEPT_DAYS = 30
-_DDL = f"""
-create schema if not exists {SCHEMA};
-create table if not exists ops.extractions (
-    table_name text primary key,
-    use_case text not null,
-    run_id text not null,
-    statement text not null,
-    rows bigint not null,
-    made_at timestamptz not null default now(),
-    dropped_at timestamptz
-)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +50,7 @@ def prepare(url: str, use_case: UseCase, run_id: str, statement: str) -> Extract
     Raises:
         DatabaseError: Postgres cannot be reached, or refused the statement; no table is left.
     """
-    _ensure(url)
+    database.ensure_ops(url)
     table = f"{SCHEMA}.{use_case.slug}_{re.sub(r'[^a-z0-9]', '_', run_id.lower())}"
     made = f"create table {table} as {statement}"
     with database.connect(url) as connection, connection.cursor() as cursor:
@@ -88,7 +77,7 @@ def drop_old(url: str, days: int = KEPT_DAYS) -> list[str]:
 
     One that has no entry was made by nobody here; it goes, too.
     """
-    _ensure(url)
+    database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             """select schemaname || '.' || tablename from pg_tables
@@ -101,8 +90,3 @@ def drop_old(url: str, days: int = KEPT_DAYS) -> list[str]:
             cursor.execute(f"drop table if exists {name}")
         cursor.execute("update ops.extractions set dropped_at = now() where table_name = any(%s)", (names,))
     return names
-
-
-def _ensure(url: str) -> None:
-    database.ensure_ops(url)
-    database.ensure(url, SCHEMA, _DDL)

@@ -57,8 +57,7 @@ def watch(use_cases: Iterable[UseCase], settings: Settings, now: datetime) -> di
 
     None is opened beside the one of a daily run that has failed or is late: that is the same incident.
     """
-    url, found = settings.require_database(), dict[str, alerts.Finding]()
-    database.ensure_ops(url)
+    found: dict[str, alerts.Finding] = {}
     open_now = {row["key"]: row for row in alerts.open_alerts(settings)}
     for use_case in use_cases:
         if f"run {use_case.dag_id('ingest')}" in open_now:

@@ -87,6 +87,7 @@ def _fill(place: Place, partial: Path, lake: bool, report: Report) -> Manifest:
         kind=place.kind, made_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", code_version=code_version(),
         postgres=programs.server_major(place.urls["headwater"]), mlflow=migrated(place.urls["mlflow"]),
         tables=tables, lake=told, files=files,
+        schema=tables["headwater"].get("ops.migrations", 0),  # versions count from 1, without a gap
     )  # fmt: skip
     manifest.write(made, partial)
     return made

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipelines import migrations
 from pipelines.errors import StackError
 
-FORMAT = 1
+FORMAT = 2
 """Of this file and the folder around it."""
 NAME = "manifest.json"
 SUM = "manifest.json.sha256"
@@ -41,6 +42,8 @@ class Manifest:
     tables: dict[str, dict[str, int]]
     lake: dict[str, Any]
     files: list[Kept] = field(default_factory=list)
+    schema: int = 0
+    """The version of the warehouse's own tables (`pipelines.migrations`); 0 before there were versions."""
     format: int = FORMAT
 
     @property
@@ -82,6 +85,8 @@ def read(folder: Path) -> Manifest:
         _refuse(folder, f"of format {told['format']}, and {FORMAT}")
     if _parts(told["mlflow"]) > _parts(version("mlflow")):
         _refuse(folder, f"with a database of MLflow {told['mlflow']}, and {version('mlflow')}")
+    if told.get("schema", 0) > migrations.newest():
+        _refuse(folder, f"with tables of version {told['schema']} in the warehouse, and {migrations.newest()}")
     return Manifest(**{**told, "files": [Kept(**file) for file in told["files"]]})
 
 

@@ -64,7 +64,7 @@ def restore(
     report: Report = lambda said: None,
     finish: Callable[[], None] = lambda: None,
 ) -> Restored:
-    """Fills an empty stack.
+    """Fills an empty stack, and brings the warehouse to the version of this code.
 
     Args:
         place: the target.
@@ -76,6 +76,7 @@ def restore(
     Raises:
         StackError: the target is not empty or of another kind or an older Postgres, or a part failed; then the target
             is as empty as before.
+        DatabaseError: the warehouse's tables cannot be brought to the version of this code; likewise.
     """
     _refuse_misfit(place, found)
     _refuse_filled(place, found)
@@ -86,6 +87,8 @@ def restore(
                 _fill(url, folder / f"{name}.dump", found.tables[name], place.kind == "containers")
                 report(f"{name}: {sum(found.tables[name].values())} rows of {len(found.tables[name])} tables")
             _comment(place.urls["mlflow"], found.mlflow)
+            if place.kind == "stack":  # in containers airflow-init does it, as the owner
+                database.ensure_ops(place.urls["headwater"])
             for name, target in place.folders.items():
                 undo.callback(_empty, target)
                 create.copy(folder / name, target)

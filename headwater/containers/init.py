@@ -33,7 +33,7 @@ def run(given: Mapping[str, str]) -> None:
     # Most of a first start; the two have nothing to do with each other
     with ThreadPoolExecutor() as threads:
         list(threads.map(lambda name: migrate(url(name), name), waiting))
-    roles.apply(url("headwater", "postgres"), url("headwater", roles.PIPELINE), passwords)
+    roles.apply(url("headwater", "postgres"), url("headwater"), passwords)
     roles.keep_key(url("headwater", roles.PIPELINE), given["SERVING_KEY"])
     _make_pools()
 

@@ -1,6 +1,6 @@
 """Who may do what in the warehouse: four roles, made where they are missing and set right at each start.
 
-headwater    owns the database, the schemas `ops` and `serving`, and the tables that are only ever added to
+headwater    owns the database, the schemas `ops` and `serving`, and the tables that are only ever added to; migrates
 pipeline     what the DAGs run as: makes and fills tables, adds to those that are only ever added to
 analyst      reads features and predictions, no API keys, and writes nothing
 serving      what the service runs as: reads features, promotions, keys; adds predictions
@@ -15,12 +15,14 @@ from typing import Any
 from psycopg2 import sql
 
 from headwater.stack.databases import create_role, open_cursor
-from models import history
+from pipelines import database
 from pipelines.errors import StackError
 from pipelines.registry import use_cases
 
 OWNER, PIPELINE, ANALYST, SERVING = "headwater", "pipeline", "analyst", "serving"
 _APPEND_ONLY = ("ops.promotions", "ops.evidence", "serving.experiments")
+_KEPT = (*_APPEND_ONLY, "ops.migrations")
+"""What the owner keeps for itself."""
 _GUARDS = ("ops.refuse_change()", "serving.refuse_change()")
 """The functions that keep those tables so: who owns one can replace it."""
 _SHARED = f"""
@@ -28,6 +30,9 @@ grant create, temporary on database headwater to {PIPELINE};
 create schema if not exists ops authorization {OWNER};
 create schema if not exists serving authorization {OWNER};
 grant usage, create on schema ops, serving to {PIPELINE};
+create schema if not exists extracts authorization {PIPELINE};
+-- A migration changes the tables of both
+grant {PIPELINE} to {OWNER};
 grant usage on schema ops, serving to {SERVING};
 grant usage on schema serving to {ANALYST};
 -- How old the oldest transaction is, whosoever it is (platform__health)
@@ -44,11 +49,13 @@ grant select on all tables in schema {{features}} to {ANALYST}, {SERVING};
 alter default privileges for role {PIPELINE} in schema {{features}} grant select on tables to {ANALYST}, {SERVING};
 """
 _TABLES = f"""
+alter function serving.make_partition(text, date) owner to {PIPELINE};
 grant select on all tables in schema serving to {ANALYST}, {SERVING};
 revoke all on serving.api_keys from {ANALYST};
 grant update (last_used_at) on serving.api_keys to {SERVING};
 grant insert on serving.predictions to {SERVING};
 grant select, insert, delete on serving.shipped to {SERVING};
+grant select on ops.migrations to {PIPELINE}, {SERVING};
 grant select on ops.promotions to {SERVING};
 -- Makes the partition of a day, which the service may not do itself
 alter function serving.make_partition(text, date) security definer set search_path = pg_catalog, pg_temp;
@@ -57,13 +64,16 @@ grant execute on function serving.make_partition(text, date) to {SERVING};
 """
 
 
-def apply(superuser_url: str, pipeline_url: str, passwords: Mapping[str, str]) -> None:
-    """Makes the roles, schemas and grants of the warehouse.
+def apply(superuser_url: str, owner_url: str, passwords: Mapping[str, str]) -> None:
+    """Makes the roles, schemas, tables and grants of the warehouse.
 
     Args:
         superuser_url: of the database `headwater`, as Postgres' superuser.
-        pipeline_url: of the same database as the role `pipeline`.
+        owner_url: of the same database as its owner.
         passwords: of the roles.
+
+    Raises:
+        DatabaseError: the tables are newer than this code, or a migration failed.
     """
     with open_cursor(superuser_url) as cursor:
         for role in (PIPELINE, ANALYST, SERVING):
@@ -73,15 +83,20 @@ def apply(superuser_url: str, pipeline_url: str, passwords: Mapping[str, str]) -
         for use_case in use_cases().values():
             names = {"raw": sql.Identifier(use_case.raw_schema), "features": sql.Identifier(use_case.schema)}
             cursor.execute(sql.SQL(_OF_USE_CASE).format(**names))
-    history.ensure(pipeline_url)
+    database.ensure_ops(owner_url)
     with open_cursor(superuser_url) as cursor:
+        _own(cursor)
         cursor.execute(_TABLES)
-        _protect(cursor)
 
 
-def _protect(cursor: Any) -> None:
+def _own(cursor: Any) -> None:
+    cursor.execute("select schemaname || '.' || tablename, tableowner from pg_tables"
+                   " where schemaname in ('ops', 'serving')")  # fmt: skip
+    for table, owner in cursor.fetchall():
+        # To name the present owner again would wait for all that read the table
+        if owner != (wanted := OWNER if table in _KEPT else PIPELINE):
+            cursor.execute(f"alter table {table} owner to {wanted}")
     for table in _APPEND_ONLY:
-        cursor.execute(f"alter table {table} owner to {OWNER}")
         cursor.execute(f"grant select, insert on {table} to {PIPELINE}")
     for function in _GUARDS:
         cursor.execute(f"alter function {function} owner to {OWNER}")

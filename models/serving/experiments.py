@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import psycopg2
 
-from pipelines import serving_tables
+from pipelines import migrations
 from pipelines.errors import DatabaseError
 
 _READ = """
@@ -76,7 +76,7 @@ class Experiments:
                 found = [Experiment(*row) for row in cursor.fetchall()]
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
             found = []
-            serving_tables.ensure(connection)
+            migrations.ensure(connection)
         except psycopg2.Error as error:
             said = " ".join(str(error).split()).rstrip(".")
             raise DatabaseError(f"The experiments cannot be read, and the known ones go on: {said}.") from error

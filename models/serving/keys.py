@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 
-from pipelines import serving_tables
+from pipelines import migrations
 from pipelines.errors import DatabaseError
 
 PREFIX = "hw"
@@ -159,7 +159,7 @@ class KeyRing:
                 self._note(cursor)
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
             keys = {}
-            serving_tables.ensure(connection)
+            migrations.ensure(connection)
         except psycopg2.Error as error:
             said = " ".join(str(error).split()).rstrip(".")
             raise DatabaseError(f"The API keys cannot be read, and the known ones stay: {said}.") from error

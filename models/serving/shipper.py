@@ -16,7 +16,7 @@ import psycopg2
 
 from models.serving.landing import Landed, land
 from models.serving.segments import Segment, Writer, delete, taken_over
-from pipelines import serving_tables
+from pipelines import migrations
 
 INTERVAL_S = 0.5
 """How long a row waits before its segment is closed and shipped."""
@@ -122,7 +122,7 @@ class Shipper:
     def _connect(self) -> None:
         if self._connection is None:
             self._connection = psycopg2.connect(self._database_url(), **_CONNECT)
-            serving_tables.ensure(self._connection)
+            migrations.ensure(self._connection)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -7,6 +7,7 @@ import pickletools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipelines import migrations
 from pipelines.settings import PROJECT
 
 PACKAGES = ("models", "pipelines")
@@ -17,7 +18,8 @@ def needed(slug: str, model_file: Path) -> list[Path]:
     """Files of the project, relative to it, that serve a model of that use case.
 
     What is imported inside of a function is not among them: that is how a module says that it can do without. Files
-    beside the use case's modules that are no Python come along, such as the sites that its spec reads.
+    beside the use case's modules that are no Python come along, such as the sites that its spec reads, and so do the
+    statements that make the tables of the request log.
     """
     folder = f"pipelines.use_cases.{slug}"
     waiting = [SERVICE, f"{folder}.spec", f"{folder}.model", *_pickled(model_file)]
@@ -32,7 +34,8 @@ def needed(slug: str, model_file: Path) -> list[Path]:
     beside = {
         path.relative_to(PROJECT) for path in (PROJECT / own).iterdir() if path.is_file() and path.suffix != ".py"
     }
-    return sorted(found | beside | {init for path in found for init in _inits(path)})
+    schema = {path.relative_to(PROJECT) for path in migrations.FOLDER.glob("*.sql")}
+    return sorted(found | beside | schema | {init for path in found for init in _inits(path)})
 
 
 def _file(module: str) -> Path | None:

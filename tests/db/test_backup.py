@@ -21,12 +21,12 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from headwater.backup import create, manifest, programs, restore
 from headwater.backup.place import Place
 from headwater.stack.databases import ARTIFACT_ROOT, open_cursor
-from models import history
-from pipelines import database, steps
+from pipelines import database, migrations, steps
 from pipelines.errors import DatabaseError, StackError
 from pipelines.storage import Store
 
 pytestmark = pytest.mark.slow
+UNVERSIONED = (Path(__file__).parent / "unversioned.sql").read_text()
 NAMES = ("headwater", "mlflow")
 PROMOTION = (
     "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
@@ -43,7 +43,6 @@ def filled(
     settings = make_settings(tmp_path_factory.mktemp("filled"), new_database(), module_upstreams.url)
     window = window_of(date(2024, 6, 10))
     steps.run(FLOOD, window, settings=settings)
-    history.ensure(settings.require_database())
     database.query(settings.require_database(), PROMOTION)
     mlflow = new_database()
     tracking = SqlAlchemyStore(mlflow, ARTIFACT_ROOT)
@@ -99,6 +98,13 @@ def _untouched(place: Place) -> None:
     assert not any(path.is_file() for path in place.home.rglob("*"))
 
 
+def _rewrite(folder: Path, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+    """Another manifest, with a hash that fits."""
+    text = json.dumps(change(json.loads((folder / "manifest.json").read_text())))
+    (folder / "manifest.json").write_text(text)
+    (folder / manifest.SUM).write_text(f"{sha256(text.encode()).hexdigest()}  manifest.json\n")
+
+
 def test_every_table_and_file_is_given_back_as_it_was(filled: Place, backup: Path, empty: Place) -> None:
     done = restore.restore(empty, backup, restore.check(backup))
     assert done.lake_lacks == 0
@@ -124,6 +130,7 @@ def test_the_manifest_tells_versions_sizes_and_rows(filled: Place, backup: Path)
     told = json.loads((backup / "manifest.json").read_text())
     assert told["format"] == manifest.FORMAT
     assert told["postgres"] == 18
+    assert told["schema"] == migrations.newest()
     assert told["tables"]["headwater"]["ops.promotions"] == 1
     listed = {file["name"]: (file["bytes"], file["sha256"]) for file in told["files"]}
     there = {name: ((backup / name).stat().st_size, found) for name, found in files(backup).items()}
@@ -180,15 +187,41 @@ def test_a_missing_file_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"), [("format", 2, "of format 2"), ("mlflow", "99.1.0", "MLflow 99.1.0")]
+    ("key", "value", "said"),
+    [
+        ("format", 3, "of format 3"),
+        ("schema", 99, "tables of version 99 in the warehouse"),
+        ("mlflow", "99.1.0", "MLflow 99.1.0"),
+    ],
 )
 def test_what_something_newer_made_is_refused(copy: Path, key: str, value: object, said: str) -> None:
-    told = json.loads((copy / "manifest.json").read_text()) | {key: value}
-    text = json.dumps(told)
-    (copy / "manifest.json").write_text(text)
-    (copy / manifest.SUM).write_text(f"{sha256(text.encode()).hexdigest()}  manifest.json\n")
+    _rewrite(copy, lambda told: told | {key: value})
     with pytest.raises(StackError, match=f"is newer than this version: .*{said}"):
         restore.check(copy)
+
+
+def test_a_backup_from_before_the_tables_had_versions_is_brought_to_that_of_the_code(
+    filled: Place, empty: Place, tmp_path: Path, new_database: Callable[[], str]
+) -> None:
+    url = new_database()
+    database.query(url, UNVERSIONED)
+    made = create.create(replace(filled, urls={**filled.urls, "headwater": url}), tmp_path / "made", lake=False)
+    assert made.schema == 0
+    _rewrite(tmp_path / "made", lambda told: {key: told[key] for key in told.keys() - {"schema"}} | {"format": 1})
+    restore.restore(empty, tmp_path / "made", restore.check(tmp_path / "made"))
+    there = content(empty.urls["headwater"])
+    assert there.pop('"ops"."migrations"')[0] == migrations.newest()
+    assert there == content(url)
+
+
+def test_a_restore_whose_tables_cannot_be_brought_to_the_version_of_the_code_is_undone(
+    backup: Path, empty: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = (*migrations.known(), migrations.Migration(migrations.newest() + 1, "more", "select 1 / 0"))
+    monkeypatch.setattr(migrations, "known", lambda: more)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        restore.restore(empty, backup, restore.check(backup))
+    _untouched(empty)
 
 
 def test_a_dump_of_a_newer_postgres_is_refused(backup: Path, empty: Place) -> None:

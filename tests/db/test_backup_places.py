@@ -22,7 +22,7 @@ from headwater.containers import care, init, roles, secrets
 from headwater.stack.databases import create_databases, is_migrated, migrate, open_cursor
 from headwater.stack.files import free_port
 from headwater.stack.postgres import Cluster, temporary_cluster
-from models import history
+from pipelines import database
 from pipelines.errors import NotFoundError, StackError
 from pipelines.settings import Settings
 
@@ -43,7 +43,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     cluster.init()
     cluster.start(port)
     create_databases(cluster, port)
-    history.ensure(cluster.url("headwater", port))
+    database.ensure_ops(cluster.url("headwater", port))
     with open_cursor(cluster.url("headwater", port)) as cursor:
         cursor.execute(PROMOTION)
     migrate(cluster.url("mlflow", port), "mlflow")
@@ -78,7 +78,7 @@ def test_the_local_stack_is_restored_by_the_commands_into_another_home(
     try:
         assert is_migrated(cluster.url("mlflow", port), "mlflow")
         # As its owner: what the stack does at its next start
-        history.ensure(cluster.url("headwater", port))
+        database.ensure_ops(cluster.url("headwater", port))
         with open_cursor(cluster.url("headwater", port)) as cursor:
             cursor.execute("select to_version from ops.promotions")
             assert cursor.fetchall() == [(1,)]
@@ -146,7 +146,7 @@ def servers() -> Iterator[tuple[Server, Server]]:
 def _warehouse(server: Server) -> None:
     """What `airflow-init` makes of it, but for Airflow's own tables."""
     url = partial(init.url_of, server.passwords)
-    roles.apply(url("headwater", "postgres"), url("headwater", roles.PIPELINE), server.passwords)
+    roles.apply(url("headwater", "postgres"), url("headwater"), server.passwords)
     roles.keep_key(url("headwater", roles.PIPELINE), server.given["SERVING_KEY"])
 
 

@@ -28,7 +28,7 @@ from models.serving import segments, shipper
 from models.serving.landing import land
 from models.serving.segments import Segment
 from models.serving.spool import Answered, RequestLog
-from pipelines import database, serving_tables
+from pipelines import database, migrations
 from pipelines.errors import LogFullError
 from pipelines.settings import PROJECT
 
@@ -195,7 +195,7 @@ def test_a_segment_whose_commit_was_not_heard_of_is_not_shipped_again(url: str, 
     path.parent.mkdir()
     path.write_bytes(answer().lines())
     connection = psycopg2.connect(url)
-    serving_tables.ensure(connection)
+    migrations.ensure(connection)
     segment = Segment(path)
     for _ in range(2):
         land(connection, segment, [], tmp_path)
@@ -206,6 +206,20 @@ def test_a_segment_whose_commit_was_not_heard_of_is_not_shipped_again(url: str, 
     land(connection, other, [segment.name], tmp_path)
     assert values(url, "select segment from serving.shipped") == ["writer/2"], "what is deleted is forgotten"
     connection.close()
+
+
+def test_rows_wait_on_the_disk_while_the_warehouse_is_newer_than_the_service(
+    log: Make, url: str, tmp_path: Path
+) -> None:
+    database.ensure_ops(url)
+    database.query(url, "insert into ops.migrations (version, name, sha256, headwater) values (99, 'x', 'x', '9.1.0')")
+    one = log()
+    one.append(answer())
+    await_that(lambda: "knows up to version" in (one.backlog().failing or ""))
+    assert ids(url) == []
+    assert [name for name in files(tmp_path) if name.endswith((".open", ".rows"))] != []
+    database.query(url, "delete from ops.migrations where version = 99")
+    await_that(lambda: len(ids(url)) == 1)
 
 
 def test_rows_that_postgres_refuses_do_not_hold_up_the_others_and_are_kept_with_the_reason(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -12,6 +13,8 @@ import pytest
 from headwater.containers import roles
 from headwater.stack.databases import create_role, open_cursor
 from headwater.stack.postgres import temporary_cluster
+from pipelines import database, migrations
+from pipelines.errors import DatabaseError
 from pipelines.registry import get_use_case, use_cases
 
 PASSWORDS = {role: f"of {role}" for role in (roles.OWNER, roles.PIPELINE, roles.ANALYST, roles.SERVING)}
@@ -19,12 +22,13 @@ PROMOTION = (
     "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
     " values ('flood', 'champion', 1, 'headwater-flood:v1', 'test', 'first', '{}')"
 )
+UNVERSIONED = (Path(__file__).parent / "unversioned.sql").read_text()
 KEY = "hw_0123456789ab_" + 43 * "x"
 Ask = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="module")
-def ask() -> Iterator[Ask]:
+@pytest.fixture(scope="module", params=["new", "from before there were versions"])
+def ask(request: pytest.FixtureRequest) -> Iterator[Ask]:
     """Runs a statement as a role, each in a transaction of its own, in a warehouse where the pipeline has been."""
     with temporary_cluster() as superuser:
         with open_cursor(superuser) as cursor:
@@ -41,13 +45,38 @@ def ask() -> Iterator[Ask]:
                 cursor.execute(statement, parameters or None)
                 return list(cursor.fetchall()) if cursor.description else []
 
+        if request.param != "new":
+            _make_as_before(warehouse, run)
         for _ in range(2):  # as at a second start of the containers
-            roles.apply(warehouse, url_of[roles.PIPELINE], PASSWORDS)
+            roles.apply(warehouse, url_of[roles.OWNER], PASSWORDS)
         roles.keep_key(url_of[roles.PIPELINE], KEY)
         run(roles.PIPELINE, "create table raw_flood.discharge (day date primary key, discharge_m3s float8)")
         run(roles.PIPELINE, "create table flood.features as select current_date as day, 1.0 as discharge_m3s")
         run(roles.PIPELINE, PROMOTION)
         yield run
+
+
+def _make_as_before(warehouse: str, run: Ask) -> None:
+    """The pipeline made the tables, and was then taken those away that are only added to."""
+    with open_cursor(warehouse) as cursor:
+        for role in (roles.PIPELINE, roles.ANALYST, roles.SERVING):
+            create_role(cursor, role, PASSWORDS[role])
+        cursor.execute("grant connect, create, temporary on database headwater to pipeline")
+        for schema in ("ops", "serving"):
+            cursor.execute(f"create schema {schema} authorization headwater")
+            cursor.execute(f"grant usage, create on schema {schema} to pipeline")
+    run("pipeline", UNVERSIONED)
+    with open_cursor(warehouse) as cursor:
+        cursor.execute(
+            "delete from serving.api_keys; delete from serving.predictions;"
+            " alter table ops.promotions disable trigger all"
+        )
+        cursor.execute("delete from ops.promotions; alter table ops.promotions enable trigger all")
+        for table in ("ops.promotions", "ops.evidence", "serving.experiments"):
+            cursor.execute(f"alter table {table} owner to headwater")
+            cursor.execute(f"grant select, insert on {table} to pipeline")
+        for function in ("ops.refuse_change()", "serving.refuse_change()"):
+            cursor.execute(f"alter function {function} owner to headwater")
 
 
 def _refused(ask: Ask, role: str, statement: str) -> None:
@@ -81,6 +110,32 @@ def test_the_pipeline_cannot_replace_what_guards_that_history(ask: Ask) -> None:
     for schema in ("ops", "serving"):
         _refused(ask, "pipeline", f"create or replace function {schema}.refuse_change() {body}")
         _refused(ask, "pipeline", f"drop schema {schema} cascade")
+
+
+def test_the_pipeline_sees_the_version_of_the_tables_and_says_who_can_change_it(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask("pipeline", "select max(version) from ops.migrations") == [(migrations.newest(),)]
+    for change in ("update ops.migrations set name = 'x'", "delete from ops.migrations", "drop table ops.migrations"):
+        _refused(ask, "pipeline", change)
+    more = (*migrations.known(), migrations.Migration(migrations.newest() + 1, "more", "create table ops.more (x int)"))
+    monkeypatch.setattr(migrations, "known", lambda: more)
+    ((port,),) = ask("pipeline", "select inet_server_port()")
+    with pytest.raises(
+        DatabaseError, match=r"permission denied for table migrations.*in containers, airflow-init does"
+    ):
+        database.ensure_ops(f"postgresql://pipeline:of%20pipeline@127.0.0.1:{port}/headwater")
+    assert ask("pipeline", "select to_regclass('ops.more')") == [(None,)]
+
+
+def test_whatever_a_migration_makes_is_the_pipeline_s_but_for_what_is_only_added_to(ask: Ask) -> None:
+    owned = "select schemaname || '.' || tablename, tableowner from pg_tables where schemaname in ('ops', 'serving')"
+    owner = dict(ask("pipeline", owned))
+    assert {name for name, role in owner.items() if role == "headwater"} == {
+        "ops.promotions", "ops.evidence", "serving.experiments", "ops.migrations"
+    }  # fmt: skip
+    assert set(owner.values()) == {"headwater", "pipeline"}
+    ask("pipeline", "create table extracts.flood_r as select 1 as x; drop table extracts.flood_r")
 
 
 def test_an_analyst_reads_features_and_predictions_and_no_more(ask: Ask) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from headwater import cli
 from headwater.commands import trace as trace_command
 from models import labels, lineage, score
-from pipelines import database, retention, serving_tables
+from pipelines import database, migrations, retention, serving_tables
 from pipelines.errors import NotFoundError
 from pipelines.spec import Retention
 from pipelines.storage import Store
@@ -83,7 +83,7 @@ def test_an_older_table_is_parted_in_place_by_whoever_is_first_and_nothing_is_lo
 
     def alone() -> None:
         connection = psycopg2.connect(url)
-        serving_tables.ensure(connection)
+        migrations.ensure(connection)
         connection.close()
 
     threads = [threading.Thread(target=ensure, args=(how,)) for how in [lambda: database.ensure_ops(url), alone] * 3]

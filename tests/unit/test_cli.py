@@ -20,8 +20,8 @@ REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill"
              "models rollback", "keys create", "keys list", "keys revoke",
              "experiments start", "experiments stop", "experiments show",
              "report drift", "report quality", "quality", "incidents",
-             "alerts", "backup", "restore", "sources", "ledger", "dataset", "quarantine", "rebuild", "recompute",
-             "nowcast", "skew", "lake compact", "lake check", "lake retain",
+             "alerts", "backup", "restore", "migrate", "sources", "ledger", "dataset", "quarantine", "rebuild",
+             "recompute", "nowcast", "skew", "lake compact", "lake check", "lake retain",
              "contracts show", "contracts check", "contracts write", "contracts release"}  # fmt: skip
 """Commands that tell a program something."""
 SILENT = {"up", "down", "serve", "new", "slurm train"}

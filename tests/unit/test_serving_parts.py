@@ -125,7 +125,7 @@ def test_a_bento_needs_what_is_imported_at_once_and_nothing_heavy(tmp_path):
     file.write_bytes(pickle.dumps(SimpleNamespace(x=np.zeros(3))))
     found = {str(path) for path in needed("flood", file)}
     assert {"models/serving/service.py", "pipelines/use_cases/flood/model.py", "pipelines/__init__.py"} <= found
-    assert "pipelines/use_cases/flood/sites.csv" in found
+    assert {"pipelines/use_cases/flood/sites.csv", "pipelines/schema/0005_serving.sql"} <= found
     for absent in ("pipelines/database.py", "pipelines/ledger.py", "models/train.py", "models/serving/supervisor.py"):
         assert absent not in found
     assert not [path for path in found if "use_cases/" in path and "flood" not in path and "__init__" not in path]

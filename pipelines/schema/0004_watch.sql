@@ -1,13 +1,7 @@
-"""The tables of what is watched: scores of quality, open alerts, shapes of the upstreams' answers.
+-- ops.quality          one row a (use case, data set, day, dimension): the newest score
+-- ops.alerts           one row an incident, by the key of its cause; open until `ended_at`
+-- ops.source_shapes    one row a shape that an upstream's answer was seen to have
 
-ops.quality        one row a (use case, data set, day, dimension): the newest score
-ops.alerts         one row an incident, by the key of its cause; open until `ended_at`
-ops.source_shapes  one row a shape that an upstream's answer was seen to have
-"""
-
-from __future__ import annotations
-
-DDL = """
 create table if not exists ops.quality (
     use_case text not null,
     dataset text not null,
@@ -44,4 +38,3 @@ create table if not exists ops.source_shapes (
     accepted_by text,
     primary key (use_case, dataset, seen_at)
 );
-"""

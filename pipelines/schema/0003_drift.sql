@@ -1,16 +1,10 @@
-"""The tables of drift in the schema `ops`: windows that were looked at, their columns, and incidents.
+-- ops.drift_windows    one row a (use case, window, model version); looked at again, it is replaced
+-- ops.drift_columns    what was compared in a window, one row a (kind, column): features, predictions, quality,
+--                      performance
+-- ops.incidents        what people are asked about; of one cause of a use case, one at a time is not ended
+--
+-- Rates are shares from 0 to 1; a p-value is the share of reference windows that lie at least as far off.
 
-    ops.drift_windows    one row a (use case, window, model version); looked at again, it is replaced
-    ops.drift_columns    what was compared in a window, one row a (kind, column): features, predictions, quality,
-                         performance
-    ops.incidents        what people are asked about; of one cause of a use case, one at a time is not ended
-
-Rates are shares from 0 to 1; a p-value is the share of reference windows that lie at least as far off.
-"""
-
-from __future__ import annotations
-
-DDL = """
 create table if not exists ops.drift_windows (
     use_case text not null,
     window_start date not null,
@@ -72,4 +66,3 @@ create table if not exists ops.incidents (
 );
 create unique index if not exists incidents_one_of_a_cause on ops.incidents (use_case, cause) where ended_at is null;
 create index if not exists incidents_asked on ops.incidents (use_case, asked_at);
-"""
