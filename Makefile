@@ -52,7 +52,7 @@ test: install ## Run all tests but those that need a container engine
 test-containers: install ## Build the images, start the stack in containers and use it
 	@$(BIN)/python -m pytest -m containers tests/containers
 
-bench: $(PEERS) ## Measure beside the limit and the peers; ARGS=--quick takes minutes instead of an hour
+bench: $(PEERS) ## Measure beside the limit and the peers; ARGS=--quick takes minutes instead of an hour or two
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-serving: install ## Measure the service beside others with the same model and load; ARGS=--quick takes minutes
@@ -77,7 +77,7 @@ format: install ## Format the code
 	$(BIN)/ruff check --fix .
 
 # The development lock comes first and holds for the others, so that what is tested is what is deployed
-lock: ## Compile the locks anew, without index addresses
+lock: install ## Compile the locks anew, without index addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--upgrade requirements/dev.in -o requirements/dev.txt
 	for name in build runtime serving bench; do \

@@ -40,7 +40,7 @@ def machine(packages: Sequence[str] = (*PACKAGES, *PEERS)) -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "load": round(os.getloadavg()[0], 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": _system(),
         "python": platform.python_version(),
         "postgres": VERSION,
         "packages": {name: _version(name) for name in packages},
@@ -52,6 +52,12 @@ def _processor() -> str:
     if info.exists() and (found := re.search(r"model name\s*: (.+)", info.read_text())):
         return found[1]
     return platform.processor() or platform.machine()
+
+
+def _system() -> str:
+    """With the release's first two numbers: what follows them names a build, not what the figures hang on."""
+    found = re.match(r"\d+(\.\d+)?", platform.release())
+    return f"{platform.system()} {found[0] if found else ''}".strip()
 
 
 def _version(package: str) -> str | None:
