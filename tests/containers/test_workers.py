@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.containers import bases
-from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, await_run, predict, request, run_day
+from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, await_run, predict, run_day
 from tests.containers.stack import HERE, PROJECT, SERVICES, Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -91,12 +91,10 @@ def worked(workers: Stack, before: Before) -> Used:
 
 def test_a_restored_stack_holds_and_says_what_the_old_one_did(workers: Stack, before: Before) -> None:
     assert _rows(workers) == before.rows
-    asked = request(workers, before.day)
-    answer = workers.predict(asked, workers.secrets["SERVING_KEY"]).raise_for_status().json()
-    (prediction,) = answer["predictions"]
+    prediction = predict(workers, before.day)
     same = before.prediction.keys() - {"prediction_id", "features_age_hours"}
     assert {name: prediction[name] for name in same} == {name: before.prediction[name] for name in same}
-    assert answer["model_version"] == 1
+    assert prediction["model_version"] == 1
 
 
 def test_no_worker_shares_a_volume_or_a_network_with_the_other_or_a_volume_with_anything(workers: Stack) -> None:
@@ -128,9 +126,7 @@ def test_both_workers_ran_tasks_and_their_logs_are_read_from_the_server(workers:
 
 
 def test_what_a_worker_has_built_is_served_and_its_report_read(workers: Stack, worked: Used) -> None:
-    predict(workers, worked.day)
-    answer = workers.predict(request(workers, worked.day), workers.secrets["SERVING_KEY"]).json()
-    assert answer["model_version"] == 2
+    assert predict(workers, worked.day)["model_version"] == 2
     with workers.pages("viewer") as pages:
         shown = pages.get(f"/drift/{FLOOD.slug}/{worked.day}")
         assert shown.status_code == 200, shown.text
@@ -155,8 +151,8 @@ def test_the_champion_that_the_backup_brought_can_be_gone_back_to(workers: Stack
     back = FLOOD.dag_id("rollback")
     with workers.airflow(PERSON) as airflow:
         await_run(airflow, back, airflow.trigger(back, conf={"to": "1", "reason": "as it was before"}))
-    body, until = request(workers, worked.day), time.monotonic() + 30
-    while workers.predict(body, workers.secrets["SERVING_KEY"]).json()["model_version"] != 1:
+    until = time.monotonic() + 30
+    while predict(workers, worked.day)["model_version"] != 1:
         assert time.monotonic() < until, "the service still answers with version 2"
         time.sleep(1)
 
