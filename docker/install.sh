@@ -22,7 +22,10 @@ packages() {
 		[ ! -d "$package" ] || find "$package" -depth -type d -name tests -exec rm -rf {} +
 	done
 	rm -rf onnx/backend/test pyarrow/include pyarrow/src jupyterlab_plotly
-	find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' \) -delete
+	# Arrow's own network, and a third client of Kubernetes: nothing here imports either
+	rm -rf pyarrow/*flight* kubernetes/aio
+	find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' \
+		-o -name '*.ipynb' \) -delete
 	finish /opt/venv /opt/venv/bin/python
 }
 

@@ -20,25 +20,26 @@ _ANY = "0.0.0.0"  # noqa: S104 - of the container; the compose file publishes it
 
 
 def of(program: str, home: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program, `airflow` or `mlflow` or any other, over what the container was given.
+    """The environment of a program, over what the container was given.
 
-    Files that it reads its passwords from are written into the home folder's private part.
+    Whatever was given Airflow's database is one of Airflow's processes, also where a shell or `python -m` starts it, as
+    in pods. Files that a program reads its passwords from are written into the home folder's private part.
 
     Raises:
         StackError: something that it cannot run without was not given.
     """
-    if program == "airflow":
-        return {**airflow(home, given), **given}
     if program == "mlflow":
         return {**mlflow(home, given), **given}
+    if program == "airflow" or airflow_env.DATABASE in given:
+        return {**airflow(home, given), **given}
     return dict(given)
 
 
 def airflow(home: Path, given: Mapping[str, str]) -> dict[str, str]:
     """Of Airflow's processes."""
-    values = airflow_env.placed(home, _required(given, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"), API)
+    values = airflow_env.placed(home, _required(given, airflow_env.DATABASE), API)
     values |= airflow_env.TUNING | QUIET
-    for name in airflow_env.SECRETS:
+    for name in airflow_env.SHARED_SECRETS:
         _required(given, name)
     if "AIRFLOW_PASSWORDS" in given:
         values |= _people(home, given)

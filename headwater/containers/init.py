@@ -15,19 +15,21 @@ from pipelines.pools import pools
 from pipelines.registry import use_cases
 
 SERVER = "postgres:5432"
+"""Where DATABASE_SERVER names no other."""
 
 
 def run(given: Mapping[str, str]) -> None:
     """Prepares Postgres, and Airflow in it.
 
     Args:
-        given: the environment, with POSTGRES_PASSWORD, DATABASE_<ROLE>_PASSWORD of each role, and SERVING_KEY.
+        given: the environment, with POSTGRES_PASSWORD, DATABASE_<ROLE>_PASSWORD of each role, and SERVING_KEY; and
+            DATABASE_SERVER, where Postgres is another host than `postgres`.
 
     Raises:
         StackError: a password is missing, or a migration failed.
     """
     passwords = passwords_of(given)
-    url = partial(url_of, passwords)
+    url = partial(url_of, passwords, server=given.get("DATABASE_SERVER"))
     make_databases(url, passwords)
     waiting = [name for name in DATABASE_OF.values() if not is_migrated(url(name), name)]
     # Most of a first start; the two have nothing to do with each other
@@ -38,10 +40,10 @@ def run(given: Mapping[str, str]) -> None:
     _make_pools()
 
 
-def url_of(passwords: Mapping[str, str], name: str, role: str | None = None) -> str:
+def url_of(passwords: Mapping[str, str], name: str, role: str | None = None, server: str | None = None) -> str:
     """The URL of a database as that role, by default its owner (of `postgres` the superuser)."""
     role = role or name
-    return f"postgresql://{role}:{passwords[role]}@{SERVER}/{name}"
+    return f"postgresql://{role}:{passwords[role]}@{server or SERVER}/{name}"
 
 
 def passwords_of(given: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,11 @@ from headwater.stack.files import HOST
 from pipelines.settings import PROJECT
 
 ADMIN = "admin"
-SECRETS = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET")
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+SHARED_SECRETS = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY")
+"""Of all of Airflow's processes."""
+SECRETS = (*SHARED_SECRETS, "AIRFLOW__API_AUTH__JWT_SECRET")
+"""And what tasks' tokens are signed with: only the scheduler and the API server need it."""
 
 
 def passwords_file(home: Path) -> Path:
@@ -37,7 +41,7 @@ def placed(home: Path, database_url: str, api_url: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{api_url}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
+        DATABASE: database_url,
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "headwater.stack.files.host",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(airflow / "logs/dag_processor"),

@@ -145,10 +145,21 @@ def test_the_file_of_airflow_s_people_is_its_owner_s_alone(tmp_path: Path) -> No
     assert stat.S_IMODE(airflow_env.passwords_file(tmp_path).stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("missing", sorted(GIVEN))
+@pytest.mark.parametrize("missing", [airflow_env.DATABASE, *airflow_env.SHARED_SECRETS])
 def test_what_airflow_cannot_run_without_is_named(tmp_path: Path, missing: str) -> None:
     with pytest.raises(StackError, match=missing):
         environment.airflow(tmp_path, {name: value for name, value in GIVEN.items() if name != missing})
+
+
+def test_what_was_given_airflow_s_database_is_airflow_and_what_was_not_is_left_alone(tmp_path: Path) -> None:
+    expected = environment.of("airflow", tmp_path, GIVEN)
+    assert all(environment.of(program, tmp_path, GIVEN) == expected for program in ("python", "bash"))
+    assert environment.of("python", tmp_path, {"SANDBOX_OWNERS": "{}"}) == {"SANDBOX_OWNERS": "{}"}
+
+
+def test_who_signs_and_checks_tokens_is_given_the_key(compose: dict[str, Any]) -> None:
+    for name in ("api-server", "scheduler"):
+        assert set(airflow_env.SECRETS) <= set(compose["services"][name]["environment"])
 
 
 def test_a_volume_that_several_share_is_filled_by_one_that_is_made_before_them(compose: dict[str, Any]) -> None:
