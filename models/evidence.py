@@ -119,15 +119,15 @@ def _model(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> s
     return "its model file has changed" if now != evidence["model_sha256"] else None
 
 
-def _bento_sha256(settings: Settings, tag: str) -> str:
-    folder = bento_folder(settings, tag)
+def _bento_sha256(settings: Settings, tag: str, known: str | None = None) -> str:
+    folder = bento_folder(settings, tag, known)
     if not folder.is_dir():
         raise ModelError(f"There is no Bento {tag} at {folder}.")
     return bento_sha256(folder)
 
 
 def _bento(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> str | None:
-    now = _bento_sha256(settings, evidence["bento"])
+    now = _bento_sha256(settings, evidence["bento"], evidence["bento_sha256"])
     return f"the Bento {evidence['bento']} has changed" if now != evidence["bento_sha256"] else None
 
 

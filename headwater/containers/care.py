@@ -65,7 +65,7 @@ def _fetch_bentos(place: Place) -> None:
 
 def _hand_out_bentos(place: Place) -> None:
     """Gives them to the other machines, where there are some."""
-    for folder in sorted(place.folders["bentos"].glob("*/*/")):
+    for folder in sorted(place.folders["bentos"].glob("*/[!.]*/")):
         publish(get_settings(), f"{folder.parent.name}:{folder.name}")
 
 
