@@ -26,13 +26,19 @@ def promote(
 
     Raises:
         NotFoundError: the version was never packaged.
-        EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with.
+        EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with,
+            or `evidence_sha256` is not of the newest.
     """
     settings = settings or get_settings()
     known, present = current_champion(settings, use_case), tracking.alias_version(use_case, settings, tracking.CHAMPION)
     found = evidence_of(use_case, settings, version, evidence_sha256)
     if present is not None and int(present.version) == version and known == Champion(version, found["bento"]):
         return version
+    if evidence_sha256 is not None and evidence_of(use_case, settings, version) != found:
+        raise EvidenceError(
+            f"Version {version} of {use_case.slug} was packaged again, on other evidence than this decision was based "
+            "on; look at it again, and decide anew."
+        )
     _require_compared(use_case, settings, version, found)
     evidence.verify(use_case, found, settings)
     history.move(

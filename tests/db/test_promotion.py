@@ -83,3 +83,15 @@ def test_a_champion_that_came_while_hashes_were_taken_is_another_one(
     with pytest.raises(EvidenceError, match="was compared with version 3, and now version 4 is champion"):
         promotion.promote(FLOOD, 5, "ann", "better", settings=settings)
     assert champion(settings) == 4
+
+
+def test_what_was_packaged_again_is_not_what_was_decided_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = package(settings)
+    monkeypatch.setattr(evidence, "run_sha256s", lambda *_: {"evaluation.json": "another hash"})
+    newer = package(settings)
+    with pytest.raises(EvidenceError, match=r"was packaged again.*; look at it again"):
+        promotion.promote(FLOOD, 5, "ann", "better", shown, settings)
+    assert champion(settings) == 3
+    assert promotion.promote(FLOOD, 5, "ann", "better", newer, settings) == 5
