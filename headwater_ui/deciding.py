@@ -16,13 +16,16 @@ from pipelines.errors import HeadwaterError, ModelError
 LONGEST_S = 300
 
 
-def decide(action: str, slug: str, version: int, actor: str, reason: str) -> None:
+def decide(action: str, slug: str, version: int, actor: str, reason: str, evidence_sha256: str) -> None:
     """Approves or turns down a challenger, or goes back to an earlier champion; recorded under the actor's name.
+
+    What is approved is the evidence of that hash, as it was shown.
 
     Raises:
         ModelError: it was refused, or has not ended in time; the sentence says why.
     """
     asked = {"action": action, "slug": slug, "version": version, "actor": actor, "reason": reason}
+    asked["evidence_sha256"] = evidence_sha256
     command = [sys.executable, "-m", "headwater_ui.deciding"]
     try:
         done = subprocess.run(
@@ -35,13 +38,13 @@ def decide(action: str, slug: str, version: int, actor: str, reason: str) -> Non
         raise ModelError(said or f"It ended with {done.returncode} and said nothing.")
 
 
-def _apply(action: str, slug: str, version: int, actor: str, reason: str) -> None:
+def _apply(action: str, slug: str, version: int, actor: str, reason: str, evidence_sha256: str) -> None:
     from models import promotion, rollback
     from pipelines.registry import get_use_case
 
     use_case = get_use_case(slug)
     if action == "approve":
-        promotion.promote(use_case, version, actor, reason)
+        promotion.promote(use_case, version, actor, reason, evidence_sha256)
     elif action == "reject":
         promotion.reject(use_case, version, actor, reason)
     else:

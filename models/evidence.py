@@ -13,7 +13,6 @@ from typing import Any
 from models import snapshot as snapshots
 from models.artifacts import model_sha256, run_sha256s
 from models.serving.bento import bento_folder, bento_sha256
-from models.serving.champion import current_champion
 from models.snapshot import Snapshot
 from pipelines.errors import EvidenceError, HeadwaterError, ModelError
 from pipelines.settings import Settings
@@ -28,9 +27,12 @@ def collect(
     Returns:
         `version`, `run_id`, `verdict`; `model_sha256`, `bento`, `bento_sha256`; `snapshot`, with its hash; `reports`,
         the hash of each artifact of the parent run by its path; `contracts`, the version of each data set's contract;
-        and `champion`, the version that it was compared with.
+        and `champion`, the version that its evaluation compared it with, whoever is champion by now.
     """
-    champion = current_champion(settings, use_case)
+    # Here, because it loads scikit-learn, which whoever only verifies does without
+    from models.selection import evaluation_of
+
+    champion = evaluation_of(settings, selected["run_id"])["champion"]
     return {
         "version": int(selected["version"]),
         "run_id": selected["run_id"],
@@ -41,7 +43,7 @@ def collect(
         "snapshot": training["snapshot"],
         "reports": run_sha256s(settings, selected["run_id"]),
         "contracts": contracts(use_case),
-        "champion": champion.version if champion else None,
+        "champion": champion["version"] if champion else None,
     }
 
 
@@ -117,15 +119,15 @@ def _model(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> s
     return "its model file has changed" if now != evidence["model_sha256"] else None
 
 
-def _bento_sha256(settings: Settings, tag: str) -> str:
-    folder = bento_folder(settings, tag)
+def _bento_sha256(settings: Settings, tag: str, known: str | None = None) -> str:
+    folder = bento_folder(settings, tag, known)
     if not folder.is_dir():
         raise ModelError(f"There is no Bento {tag} at {folder}.")
     return bento_sha256(folder)
 
 
 def _bento(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -> str | None:
-    now = _bento_sha256(settings, evidence["bento"])
+    now = _bento_sha256(settings, evidence["bento"], evidence["bento_sha256"])
     return f"the Bento {evidence['bento']} has changed" if now != evidence["bento_sha256"] else None
 
 

@@ -10,6 +10,7 @@ MLflow itself changes neither what is served nor what scores: it is noticed, rec
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,10 +37,12 @@ def move(
     reason: str,
     evidence: dict[str, Any],
     bento: str | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Moves an alias to a version, or takes it away, and records it: either both, or neither.
 
-    A move behind our back is recorded before it. Another champion ends the experiment that is running.
+    A move behind our back is recorded before it. Another champion ends the experiment that is running. What `check`
+    raises prevents the move; meanwhile nobody else moves the alias.
 
     Raises:
         DatabaseError: Postgres cannot be reached.
@@ -48,6 +51,7 @@ def move(
     database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         present = _notice(cursor, use_case, settings, alias)
+        check()
         row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
         cursor.execute(_INSERT, row)
         if alias == tracking.CHAMPION and version != present:

@@ -94,7 +94,7 @@ def _against_champion(
     rows, version = holdout[unseen], int(champion.version)
     if len(rows) < LEAST_COMPARABLE_ROWS:
         return Versus(version, len(rows)), nothing, pd.DataFrame()
-    model, _ = load_champion(use_case, settings)
+    model, _ = load_champion(use_case, settings, champion)
     ours, theirs = forecast[unseen], model.predict(features(use_case, rows))
     sides = {"challenger": ours, "champion": theirs}
     versus = Versus(

@@ -26,24 +26,45 @@ def promote(
 
     Raises:
         NotFoundError: the version was never packaged.
-        EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with.
+        EvidenceError: it is not what was packaged any more, or the champion is not the one that it was compared with,
+            or `evidence_sha256` is not of the newest.
     """
     settings = settings or get_settings()
     known, present = current_champion(settings, use_case), tracking.alias_version(use_case, settings, tracking.CHAMPION)
     found = evidence_of(use_case, settings, version, evidence_sha256)
     if present is not None and int(present.version) == version and known == Champion(version, found["bento"]):
         return version
-    if found["champion"] != (known.version if known else None) and (known is None or known.version != version):
+    if evidence_sha256 is not None and evidence_of(use_case, settings, version) != found:
         raise EvidenceError(
-            f"Version {version} of {use_case.slug} was compared with {_named(found['champion'])}, and now "
-            f"{_named(known.version if known else None)} is champion; train again, to have them compared."
+            f"Version {version} of {use_case.slug} was packaged again, on other evidence than this decision was based "
+            "on; look at it again, and decide anew."
         )
+    _require_compared(use_case, settings, version, found)
     evidence.verify(use_case, found, settings)
     history.move(
-        use_case, settings, tracking.CHAMPION, version, actor=actor, reason=reason, evidence=found, bento=found["bento"]
+        use_case,
+        settings,
+        tracking.CHAMPION,
+        version,
+        actor=actor,
+        reason=reason,
+        evidence=found,
+        bento=found["bento"],
+        # Again: hashing takes long, and another version may have been promoted meanwhile
+        check=lambda: _require_compared(use_case, settings, version, found),
     )
     _tag(use_case, settings, version, "approved")
     return version
+
+
+def _require_compared(use_case: UseCase, settings: Settings, version: int, found: dict[str, Any]) -> None:
+    champion = current_champion(settings, use_case)
+    known = champion.version if champion else None
+    if known not in {found["champion"], version}:
+        raise EvidenceError(
+            f"Version {version} of {use_case.slug} was compared with {_named(found['champion'])}, and now "
+            f"{_named(known)} is champion; train again, to have them compared."
+        )
 
 
 def _named(version: int | None) -> str:

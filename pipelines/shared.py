@@ -5,12 +5,20 @@ Where no such store is set, the home folder is all there is. Where one is, only 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from pipelines.errors import StorageError
 from pipelines.settings import Settings
 from pipelines.storage import Store
+
+PART = ".part-"
+STALE_S = 3600.0
+"""No fetch takes that long."""
 
 
 def put(settings: Settings, *paths: Path) -> None:
@@ -51,9 +59,13 @@ def names(settings: Settings, folder: Path) -> list[str]:
 def put_folder(settings: Settings, folder: Path, last: str) -> None:
     """Copies a folder into the store, the file `last` at the end: whoever finds that one finds all.
 
+    One that is whole in the store already is never replaced.
+
     Raises:
         StorageError: the store cannot be used.
     """
+    if (store := settings.files) is None or _below(settings, store, folder).exists(last):
+        return
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / last]
     put(settings, *paths, folder / last)
 
@@ -74,18 +86,45 @@ def fetch_folder(settings: Settings, folder: Path, last: str) -> bool:
     if not place.exists(last):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
     # Of this call alone: the workers of a service may all come for it at once
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as name:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=PART) as name:
         part = Path(name, folder.name)
         for item in place.list():
             (part / item.name).parent.mkdir(parents=True, exist_ok=True)
-            place.copy_to(item.name, part / item.name)
+            if not place.copy_to(item.name, part / item.name):
+                raise StorageError(f"{item.name} is gone from {place}, so {folder} is not whole; try again.")
         try:
             part.rename(folder)
         except OSError:  # another was faster
             if not folder.exists():
                 raise
     return True
+
+
+def take_stored(settings: Settings, folder: Path, last: str) -> None:
+    """Where the store has another one than is here, by the bytes of `last`, takes that one in its place.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    store = settings.files
+    if store is None or not folder.exists():
+        return
+    place, ours = _below(settings, store, folder), folder / last
+    if not place.exists(last) or (ours.is_file() and ours.read_bytes() == place.read(last)):
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=PART) as name, suppress(FileNotFoundError):
+        folder.rename(Path(name, folder.name))
+    fetch_folder(settings, folder, last)
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what fetches that were killed have left."""
+    for part in folder.glob(f"{PART}*"):
+        with suppress(FileNotFoundError):  # its own fetch has ended meanwhile
+            if part.stat().st_mtime < time.time() - STALE_S:
+                shutil.rmtree(part)
 
 
 def _name(settings: Settings, path: Path) -> str:

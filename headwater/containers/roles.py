@@ -3,7 +3,7 @@
 headwater    owns the database, the schemas `ops` and `serving`, and the tables that are only ever added to; migrates
 pipeline     what the DAGs run as: makes and fills tables, adds to those that are only ever added to
 analyst      reads features and predictions, no API keys, and writes nothing
-serving      what the service runs as: reads features, promotions, keys; adds predictions
+serving      what the service runs as: reads features, promotions, evidence, keys; adds predictions
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ grant update (last_used_at) on serving.api_keys to {SERVING};
 grant insert on serving.predictions to {SERVING};
 grant select, insert, delete on serving.shipped to {SERVING};
 grant select on ops.migrations to {PIPELINE}, {SERVING};
-grant select on ops.promotions to {SERVING};
+grant select on ops.promotions, ops.evidence to {SERVING};
 -- Makes the partition of a day, which the service may not do itself
 alter function serving.make_partition(text, date) security definer set search_path = pg_catalog, pg_temp;
 revoke execute on function serving.make_partition(text, date) from public;

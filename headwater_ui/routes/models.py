@@ -76,15 +76,18 @@ def decide(
     action: Action,
     token: Annotated[str, Form(max_length=2000)],
     reason: Annotated[str, Form(max_length=LONGEST_REASON)] = "",
+    evidence: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Takes the decision, recorded with the user's name and the reason; then shows the history."""
+    """Takes the decision on the evidence that was shown, recorded with the user's name and the reason; then shows the
+    history.
+    """
     _require(place, action)
     case, user = place.case, place.user
-    forms.require(token, user.get_id(), action, case.slug, str(version))
+    forms.require(token, user.get_id(), action, case.slug, str(version), evidence)
     if not reason.strip():
         return _form(place, store, version, action, "Say why; it is kept in the history.", 400)
     try:
-        deciding.decide(action, case.slug, version, f"{user.get_name()} (Airflow)", reason.strip())
+        deciding.decide(action, case.slug, version, f"{user.get_name()} (Airflow)", reason.strip(), evidence)
     except HeadwaterError as error:
         return _form(place, store, version, action, str(error), 409)
     return RedirectResponse(f"{place.request.scope.get('root_path', '')}/models/{case.slug}#history", 303)
@@ -104,6 +107,7 @@ def _form(
     chosen = next((one for one in found if one["version"] == version), None)
     if chosen is None:
         raise HTTPException(404, f"{case.slug} has no version {version}.")
+    shown = evidence.get(version)
     return place.page(
         "decide.html",
         here="models",
@@ -113,9 +117,9 @@ def _form(
         version=chosen,
         is_possible=action in _actions(chosen),
         champion=next((one for one in found if one["state"] == "champion"), None),
-        evidence=evidence.get(version),
+        evidence=shown,
         report=evaluations.of_run(chosen["run_id"]),
-        token=forms.token(user.get_id(), action, case.slug, str(version)),
+        token=forms.token(user.get_id(), action, case.slug, str(version), shown["sha256"] if shown else ""),
         longest=LONGEST_REASON,
         said=said,
         who=user.get_name(),

@@ -22,15 +22,30 @@ def bento_home(settings: Settings) -> Path:
     return settings.home / "bentoml"
 
 
-def bento_folder(settings: Settings, tag: str) -> Path:
+def bento_folder(settings: Settings, tag: str, sha256: str | None = None) -> Path:
     """Folder of a built Bento, by a tag such as `headwater-flood:v3`; brought here where another machine has built it.
+
+    With `sha256`, one that was built here and is another one gives way to that of the store.
 
     Raises:
         StorageError: the store that is shared with other machines cannot be used.
     """
     name, _, version = tag.partition(":")
     folder = bento_home(settings) / "bentos" / name / version
-    shared.fetch_folder(settings, folder, BENTO_FILE)
+    # The store is only asked where it must be: what is here can be served without it
+    if not shared.fetch_folder(settings, folder, BENTO_FILE) or sha256 in {None, bento_sha256(folder)}:
+        return folder
+    return stored_folder(settings, tag)
+
+
+def stored_folder(settings: Settings, tag: str) -> Path:
+    """As `bento_folder`, where another build of it than the one here may have been published.
+
+    Raises:
+        StorageError: the store that is shared with other machines cannot be used.
+    """
+    folder = bento_folder(settings, tag)
+    shared.take_stored(settings, folder, BENTO_FILE)
     return folder
 
 
@@ -44,7 +59,7 @@ def bento_sha256(folder: Path) -> str:
 
 
 def publish(settings: Settings, tag: str) -> None:
-    """Hands a built Bento to the other machines, where there are some.
+    """Hands a built Bento to the other machines, where there are some and they have none of that tag.
 
     Raises:
         StorageError: the store that is shared with them cannot be used.

@@ -6,7 +6,7 @@ The newest row of `serving.experiments` of a use case counts. Whoever is in a sh
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import psycopg2
@@ -19,6 +19,9 @@ select use_case, mode, version, bento, share, salt from (
     select distinct on (use_case) use_case, mode, version, bento, share, salt, stopped
     from serving.experiments order by use_case, experiment_id desc) as newest
 where not stopped"""
+_PACKAGED = """
+select distinct on (use_case, version) use_case, version, evidence ->> 'bento_sha256'
+from ops.evidence where (use_case, version) in %s order by use_case, version, at desc"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Experiment:
     bento: str
     share: float
     salt: str
+    bento_sha256: str | None = field(default=None, compare=False)
+    """Of the files that were packaged; None where no evidence is known."""
 
     def takes(self, key: str) -> bool:
         """Whether the challenger gets the entity of that name, or the row of that `row_key`; the same every time.
@@ -74,6 +79,7 @@ class Experiments:
             with connection, connection.cursor() as cursor:
                 cursor.execute(_READ)
                 found = [Experiment(*row) for row in cursor.fetchall()]
+            found = _with_hashes(connection, found)
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
             found = []
             migrations.ensure(connection)
@@ -81,3 +87,20 @@ class Experiments:
             said = " ".join(str(error).split()).rstrip(".")
             raise DatabaseError(f"The experiments cannot be read, and the known ones go on: {said}.") from error
         self._running = {experiment.use_case: experiment for experiment in found}
+
+
+def _with_hashes(connection: Any, found: list[Experiment]) -> list[Experiment]:
+    if not found:
+        return found
+    no_evidence = (
+        psycopg2.errors.UndefinedTable,
+        psycopg2.errors.InvalidSchemaName,
+        psycopg2.errors.InsufficientPrivilege,
+    )
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_PACKAGED, (tuple((one.use_case, one.version) for one in found),))
+            known = {(use_case, version): sha256 for use_case, version, sha256 in cursor.fetchall()}
+    except no_evidence:  # not made yet, or not granted yet
+        return found
+    return [replace(one, bento_sha256=known.get((one.use_case, one.version))) for one in found]

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from models.serving.bento import bento_folder, bento_home, child_environment, last_lines, publish
+from models.serving.bento import bento_home, child_environment, last_lines, publish, stored_folder
 from models.serving.card import BENTO_FOLDER, MODEL_FILE, ServingCard, file_sha256, read_card
 from models.serving.smoke import smoke_test
 from models.serving.sources import needed
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, StorageError
 from pipelines.settings import PROJECT, Settings, get_settings
 from pipelines.spec import UseCase
 
@@ -41,6 +41,7 @@ def build_bento(
     Raises:
         ModelError: a file is not the one that the card names, the version was built from another model, or BentoML
             refuses (its last lines are in the message).
+        StorageError: it cannot be handed to the other machines; what was built is gone again.
     """
     settings = settings or get_settings()
     if card.use_case != use_case.slug:
@@ -48,7 +49,8 @@ def build_bento(
     if (found := file_sha256(model_file)) != card.model_sha256:
         raise ModelError(f"{model_file} has the hash {found}, but its card says {card.model_sha256}.")
     tag = f"{use_case.bento}:v{card.version}"
-    if _is_built(bento_folder(settings, tag), tag, card):
+    bento = stored_folder(settings, tag)
+    if _is_built(bento, tag, card):
         logger.info("%s is already built from the same model.", tag)
         publish(settings, tag)
         return tag
@@ -58,7 +60,12 @@ def build_bento(
         for file in card.files:
             shutil.copy((beside or model_file.parent) / file, folder / BENTO_FOLDER / file)
         _build(folder, tag, settings)
-    publish(settings, tag)
+    try:
+        publish(settings, tag)
+    except StorageError:
+        # Another machine may try again, and then its build is the one
+        shutil.rmtree(bento)
+        raise
     logger.info("Built %s.", tag)
     return tag
 

@@ -54,7 +54,7 @@ class Watch:
         self,
         served: Served,
         loader: Loader,
-        folder_of: Callable[[str], Path],
+        folder_of: Callable[[str, str | None], Path],
         keys: KeyRing,
         experiments: Experiments,
         database_url: Callable[[], str],
@@ -163,7 +163,8 @@ class Watch:
             if status := self._served.statuses.get(use_case):
                 status.challenger = status.challenger_error = None
         elif present is None or present.card.version != experiment.version:
-            self._load(use_case, Champion(experiment.version, experiment.bento), True)
+            wanted = Champion(experiment.version, experiment.bento, experiment.bento_sha256)
+            self._load(use_case, wanted, True)
 
     def _load(self, use_case: str, wanted: Champion, is_challenger: bool) -> None:
         last = self._attempts.get((use_case, is_challenger))
@@ -203,10 +204,12 @@ class Watch:
         former = self._former.get(use_case)
         if former is not None and former.card.version == wanted.version:
             return former
-        folder = self._folder_of(wanted.bento)
+        folder = self._folder_of(wanted.bento, wanted.bento_sha256)
+        if not folder.is_dir():
+            raise ModelError(f"there is no Bento {wanted.bento} at {folder}.")
         # Before anything of it is unpickled: others may write to the store that it came through
         if wanted.bento_sha256 not in {None, bento_sha256(folder)}:
-            raise ModelError(f"the Bento {wanted.bento} is not what was promoted: its files have changed.")
+            raise ModelError(f"the Bento {wanted.bento} is not what was packaged: its files have changed.")
         return self._loader.load(folder / "src" / BENTO_FOLDER, use_case, wanted.version)
 
     def _swap(self, use_case: str, new: Hosted) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import psycopg2
@@ -22,6 +25,8 @@ from headwater.commands import experiments as commands
 from models import experiment_report, experiments, history, tracking
 from models.serving.bento import bento_folder, bento_sha256
 from models.serving.experiments import Experiment, Experiments
+from models.serving.hosted import Served
+from models.serving.watch import Watch
 from pipelines import database, serving_tables
 from pipelines.errors import DatabaseError, EvidenceError, ModelError, NotFoundError, SettingsError
 from pipelines.settings import Settings
@@ -98,6 +103,39 @@ def test_the_service_takes_up_what_is_started_changed_and_stopped(settings: Sett
         experiments.stop(FLOOD, settings, actor="bob", reason="enough")
     rows = database.query(settings.require_database(), "select * from serving.experiments order by experiment_id")
     assert [(row["actor"], row["stopped"]) for row in rows] == [("ann", False)] * 4 + [("bob", True)]
+
+
+def test_the_service_knows_the_hash_of_a_challenger_from_its_newest_evidence(settings: Settings, running: Any) -> None:
+    start(settings)
+    assert running().bento_sha256 == bento_sha256(bento_folder(settings, "headwater-flood:v2"))
+    history.keep(FLOOD, settings, 2, "newer", {"bento_sha256": "newer"})
+    assert running().bento_sha256 == "newer"
+    database.query(settings.require_database(), "drop table ops.evidence")
+    assert running() == Experiment("flood", "shadow", 2, "headwater-flood:v2", 1.0, running().salt)
+    assert running().bento_sha256 is None
+
+
+def test_a_challenger_whose_bento_is_another_or_is_not_there_is_not_loaded(settings: Settings, url: str) -> None:
+    start(settings)
+    experiments_known, connection = Experiments(), psycopg2.connect(url)
+    experiments_known.refresh(connection)
+    connection.close()
+    served, loader = Served(("flood",)), Mock()
+    watch = Watch(served, loader, partial(bento_folder, settings), Mock(), experiments_known, lambda: url, None, None)
+
+    def said() -> str | None:
+        watch._want_challenger("flood")
+        for attempt in list(watch._attempts.values()):
+            attempt.thread.join(30)
+        watch._attempts.clear()
+        return served.statuses["flood"].challenger_error
+
+    folder = bento_folder(settings, "headwater-flood:v2")
+    (folder / "model.pkl").write_bytes(b"another")
+    assert said() == "the Bento headwater-flood:v2 is not what was packaged: its files have changed"
+    shutil.rmtree(folder)
+    assert said() == f"there is no Bento headwater-flood:v2 at {folder}"
+    loader.load.assert_not_called()
 
 
 def test_rows_of_experiments_are_never_changed(settings: Settings) -> None:

@@ -152,6 +152,7 @@ def test_an_analyst_reads_features_and_predictions_and_no_more(ask: Ask) -> None
 def test_the_service_reads_what_it_serves_and_adds_predictions(ask: Ask) -> None:
     assert ask("serving", "select discharge_m3s from flood.features") == [(1.0,)]
     assert ask("serving", "select to_version from ops.promotions") == [(1,)]
+    assert ask("serving", "select version from ops.evidence") == []
     assert ask("serving", "select name from serving.api_keys where revoked_at is null") == [("stack",)]
     ask("serving", "update serving.api_keys set last_used_at = now()")
     ask("serving", "select serving.make_partition('flood', %s)", datetime.now(UTC).date())
@@ -166,7 +167,7 @@ def test_the_service_reads_what_it_serves_and_adds_predictions(ask: Ask) -> None
     [
         "select * from raw_flood.discharge",
         "select * from ops.ledger",
-        "select * from ops.evidence",
+        "insert into ops.evidence (use_case, version, sha256, evidence) values ('flood', 1, 'x', '{}')",
         PROMOTION,
         "update serving.api_keys set revoked_at = null",
         "insert into serving.api_keys (key_id, secret_sha256, name, created_by) values ('x', 'x', 'x', 'x')",

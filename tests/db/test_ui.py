@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from db.helpers import make_settings
+from db.helpers import FLOOD, make_settings
 from db.ui import Person, pages
 from starlette.testclient import TestClient
 
@@ -172,12 +173,13 @@ def test_a_decision_needs_a_form_that_this_user_was_shown_for_it(filled: Setting
     from headwater_ui import forms
 
     with pages(filled, Person()) as client:
-        mine = forms.token("id of ann", "rollback", "flood", "51")
+        mine = forms.token("id of ann", "rollback", "flood", "51", "")
         others = {
             "no token of ours": "forged",
-            "of somebody else": forms.token("id of bob", "rollback", "flood", "51"),
-            "of another version": forms.token("id of ann", "rollback", "flood", "50"),
-            "of another use case": forms.token("id of ann", "rollback", "taxi", "51"),
+            "of somebody else": forms.token("id of bob", "rollback", "flood", "51", ""),
+            "of another version": forms.token("id of ann", "rollback", "flood", "50", ""),
+            "of other evidence": forms.token("id of ann", "rollback", "flood", "51", "a hash"),
+            "of another use case": forms.token("id of ann", "rollback", "taxi", "51", ""),
         }
         for what, token in others.items():
             answer = client.post("/models/flood/51/rollback", data={"token": token, "reason": "y"})
@@ -207,17 +209,36 @@ def test_a_decision_is_taken_under_the_user_s_name_with_the_reason(
     taken: list[tuple[object, ...]] = []
     monkeypatch.setattr(deciding, "decide", lambda *asked: taken.append(asked))
     with pages(filled, Person("ann")) as client:
-        data = {"token": forms.token("id of ann", "rollback", "flood", "51"), "reason": " the river says so "}
+        data = {"token": forms.token("id of ann", "rollback", "flood", "51", ""), "reason": " the river says so "}
         answer = client.post("/models/flood/51/rollback", data=data)
     assert (answer.status_code, answer.headers["location"]) == (303, "/models/flood#history")
-    assert taken == [("rollback", "flood", 51, "ann (Airflow)", "the river says so")]
+    assert taken == [("rollback", "flood", 51, "ann (Airflow)", "the river says so", "")]
+
+
+def test_a_decision_is_on_the_evidence_that_was_shown(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headwater_ui import deciding
+    from models import history
+
+    taken: list[tuple[object, ...]] = []
+    monkeypatch.setattr(deciding, "decide", lambda *asked: taken.append(asked))
+    history.keep(FLOOD, filled, 51, "shown", {"run_id": "run", "bento": "headwater-flood:v51"})
+    with pages(filled, Person("ann")) as client:
+        form = client.get("/models/flood/51/rollback").text
+        carried = dict(re.findall(r'name="(token|evidence)" value="([^"]*)"', form))
+        history.keep(FLOOD, filled, 51, "newer", {"run_id": "run", "bento": "headwater-flood:v51"})
+        answers = [
+            client.post("/models/flood/51/rollback", data=carried | {"reason": "y"} | other)
+            for other in ({}, {"evidence": "newer"})
+        ]
+    assert [answer.status_code for answer in answers] == [303, 403]
+    assert [asked[-1] for asked in taken] == ["shown"]
 
 
 def test_what_a_decision_s_own_process_refuses_is_said_on_the_form(filled: Settings) -> None:
     from headwater_ui import forms
 
     with pages(filled, Person()) as client:
-        data = {"token": forms.token("id of ann", "rollback", "flood", "51"), "reason": "try"}
+        data = {"token": forms.token("id of ann", "rollback", "flood", "51", ""), "reason": "try"}
         answer = client.post("/models/flood/51/rollback", data=data)
     # There is no MLflow here: the process finds that out, and nothing moves
     assert answer.status_code == 409

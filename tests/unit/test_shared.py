@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from models.drift import reports
-from models.serving import bento
+from models.serving import bento, package
+from models.serving.card import ServingCard
 from pipelines import shared
 from pipelines.errors import NotFoundError, SettingsError, StorageError
 from pipelines.registry import get_use_case
@@ -18,6 +21,11 @@ from pipelines.storage import Store
 
 FLOOD = get_use_case("flood")
 TAG = "headwater-flood:v3"
+CARD = ServingCard(
+    use_case="flood", version=3, run_id="run", entity="site_id", day="day", feature_table="flood.features",
+    features=[{"name": "x", "type": "float"}], outputs=["y"], title="Floods", doc="A test's model.",
+    model_sha256="0" * 64, created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)  # fmt: skip
 
 
 def _machine(home: Path, store: Store) -> Settings:
@@ -101,6 +109,77 @@ def test_workers_that_all_come_for_a_bento_at_once_all_get_it_whole(one: Setting
     (found,) = set(folders)
     assert {path.name for path in (found / "src").iterdir()} == {name.partition("/")[2] for name in names}
     assert list(found.parent.iterdir()) == [found]
+
+
+def _build(settings: Settings, at: str) -> Path:
+    """A Bento as a machine has built it, at that time."""
+    _write(settings, "bentoml/bentos/headwater-flood/v3/src/x", at)
+    return _write(settings, "bentoml/bentos/headwater-flood/v3/bento.yaml", f"creation_time: {at}").parent
+
+
+def test_a_bento_that_is_published_is_never_replaced_and_a_machine_with_another_build_takes_it(
+    one: Settings, other: Settings, tmp_path: Path
+) -> None:
+    theirs, ours = _build(other, "12:00"), _build(one, "11:00")
+    bento.publish(other, TAG)
+    bento.publish(one, TAG)
+    third = one.model_copy(update={"home": tmp_path / "third"})
+    promoted = bento.bento_sha256(theirs)
+    assert bento.bento_sha256(bento.bento_folder(third, TAG)) == promoted
+    assert bento.bento_sha256(bento.bento_folder(one, TAG, promoted)) == promoted
+    _build(one, "11:00")
+    assert bento.bento_sha256(bento.stored_folder(one, TAG)) == promoted
+    assert list(ours.parent.iterdir()) == [ours]
+
+
+def test_what_is_here_and_as_promoted_is_served_while_the_store_is_away(
+    one: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted = bento.bento_sha256(_build(one, "11:00"))
+
+    def away(*_: object) -> bool:
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(Store, "exists", away)
+    assert bento.bento_folder(one, TAG, promoted).is_dir()
+
+
+def test_a_build_that_could_not_be_published_is_gone_so_that_another_machine_s_counts(
+    one: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "file_sha256", lambda _: CARD.model_sha256)
+    monkeypatch.setattr(package, "_assemble", lambda *_: None)
+    monkeypatch.setattr(package, "_build", lambda *_: _build(one, "11:00"))
+
+    def away(*_: object) -> None:
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(Store, "write_file", away)
+    with pytest.raises(StorageError, match="is away"):
+        package.build_bento(FLOOD, Path("model.pkl"), CARD, settings=one)
+    assert not bento.bento_folder(one, TAG).exists()
+
+
+def test_a_file_that_is_gone_from_the_store_meanwhile_makes_no_half_bento(
+    one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _build(one, "11:00")
+    bento.publish(one, TAG)
+    monkeypatch.setattr(Store, "copy_to", lambda *_: False)
+    with pytest.raises(StorageError, match="is gone from"):
+        bento.bento_folder(other, TAG)
+    assert list((other.home / "bentoml/bentos/headwater-flood").iterdir()) == []
+
+
+def test_what_a_killed_fetch_has_left_goes_with_a_later_one(one: Settings, other: Settings) -> None:
+    _build(one, "11:00")
+    bento.publish(one, TAG)
+    left, running = (other.home / f"bentoml/bentos/headwater-flood/.part-{name}" for name in ("left", "running"))
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    running.mkdir()
+    found = bento.bento_folder(other, TAG)
+    assert set(found.parent.iterdir()) == {found, running}
 
 
 def test_half_a_bento_is_none(one: Settings, other: Settings) -> None:
