@@ -27,7 +27,7 @@ MOST_ANSWERS = 1000
 
 
 def run(use_case: UseCase, report: Report, *, local: bool = True) -> dict[str, Any]:
-    """Runs the demo and gives what it found: prediction, model, drift, links and login.
+    """Runs the demo and gives what it found: prediction, model, drift, links, and login of the local stack.
 
     The local stack is started first, unless the services run elsewhere, as they do in containers.
 
@@ -63,7 +63,7 @@ def run(use_case: UseCase, report: Report, *, local: bool = True) -> dict[str, A
         "model": _model(use_case),
         "drift": drift.newest(use_case, get_settings()),
         "links": _links(),
-        "login": _login(),
+        "login": _login() if local else None,
     }
 
 
@@ -204,7 +204,8 @@ def _model(use_case: UseCase) -> dict[str, Any]:
 
 def _links() -> dict[str, str]:
     settings = get_settings()
-    return {"Airflow": settings.airflow_pages, "MLflow": settings.mlflow_url, "BentoML": settings.serving_url}
+    serving = settings.serving_public_url or settings.serving_url
+    return {"Airflow": settings.airflow_pages, "MLflow": settings.mlflow_pages, "BentoML": serving}
 
 
 def _login() -> dict[str, str]:
@@ -233,6 +234,6 @@ def show(result: dict[str, Any]) -> None:
     print_drift(result["drift"])
     out.print()
     out.print(table("Pages", ("", ""), result["links"].items()))
-    login = result["login"]
-    out.print(f"Airflow's login: {login['user']} / {login['password']}", soft_wrap=True)
-    out.print("The stack stays up; stop it with: make down")
+    if login := result["login"]:  # what a container prints stays in its engine's log
+        out.print(f"Airflow's login: {login['user']} / {login['password']}", soft_wrap=True)
+        out.print("The stack stays up; stop it with: make down")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from pipelines.settings import PREFIX, Layer, Settings, layers, read_settings, refusals
+from pipelines.settings import PREFIX, Layer, Settings, layers, read_settings
+from pipelines.settings_errors import refusals
 
 HIDDEN = "***"
 _URL = re.compile(r"([A-Za-z][\w+.-]*://)(?:(.*)@)?([^?#]*)(.*)", re.DOTALL)

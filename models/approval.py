@@ -108,7 +108,7 @@ def _links(use_case: UseCase, settings: Settings, evidence: dict[str, Any]) -> s
     told = [f"[the run in MLflow]({run})"]
     for path in sorted(evidence["reports"]):
         if path.endswith((".png", ".html", ".md")) or path == logged.EVALUATION_FILE:
-            told.append(f"[{path}]({settings.mlflow_url}/get-artifact?path={quote(path)}&run_uuid={run_id})")
+            told.append(f"[{path}]({settings.mlflow_pages}/get-artifact?path={quote(path)}&run_uuid={run_id})")
     return "### To look at\n\n" + "\n".join(f"* {link}" for link in told)
 
 

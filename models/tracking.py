@@ -102,7 +102,7 @@ def run(settings: Settings, run_id: str) -> Any:
 
 def run_link(settings: Settings, experiment_id: str, run_id: str) -> str:
     """Address of a run's page."""
-    return f"{settings.mlflow_url}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{settings.mlflow_pages}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def alias_version(use_case: UseCase, settings: Settings, alias: str) -> Any | None:

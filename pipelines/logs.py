@@ -30,16 +30,17 @@ class Tidied:
 def tidy(settings: Settings, now: datetime) -> Tidied:
     """Deletes logs that nobody has written to for `log_days`, and cuts those that have grown too large.
 
-    Those of Airflow's tasks and of its DAG processor are a file for each try and each day. A service has one file,
-    which its process holds open and appends to, so it can be cut in its place; what is written at that moment may be
-    lost.
+    Those of Airflow's tasks, of its DAG processor, and of a Bento's build and trial are a file for each try and each
+    day. A service has one file, which its process holds open and appends to however seldom it writes, so it is only
+    ever cut in its place; what is written at that moment may be lost.
     """
     cutoff = (now - timedelta(days=settings.log_days)).timestamp()
     airflow = settings.home / "airflow" / "logs"
-    services = (settings.home / "logs", settings.home / "bentoml" / "logs")
+    bentoml = settings.home / "bentoml" / "logs"
+    services = (settings.home / "logs", bentoml)
     deleted = freed = cut = 0
     folders = {path: path.lstat().st_mtime for path in _folders(airflow)}
-    for path in [*_files(airflow), *(path for folder in services for path in _files(folder))]:
+    for path in [*_files(airflow), *bentoml.glob("build-*.log"), *bentoml.glob("smoke-*.log")]:
         with suppress(FileNotFoundError):  # another run, or the service, was faster
             found = path.lstat()
             if found.st_mtime < cutoff:
@@ -47,7 +48,7 @@ def tidy(settings: Settings, now: datetime) -> Tidied:
                 deleted, freed = deleted + 1, freed + found.st_size
     for path in [path for folder in services for path in _files(folder)]:
         with suppress(FileNotFoundError):
-            if (lost := _cut(path)) > 0:
+            if (lost := cut_large(path)) > 0:
                 cut, freed = cut + 1, freed + lost
     # One that is not as old was made for a task that begins; the deepest first
     for folder in sorted((path for path, at in folders.items() if at < cutoff), reverse=True):
@@ -67,7 +68,7 @@ def _folders(folder: Path) -> Iterator[Path]:
         yield from (path for path in (Path(parent, name) for name in names) if not path.is_symlink())
 
 
-def _cut(path: Path) -> int:
+def cut_large(path: Path) -> int:
     """Bytes that went from the beginning of a file that is too large; it stays the same file."""
     size = path.lstat().st_size
     if size <= MOST_BYTES:

@@ -23,7 +23,7 @@ from pydantic_settings import SettingsError as UnreadableError
 
 from pipelines.errors import SettingsError
 from pipelines.settings_errors import PREFIX as PREFIX
-from pipelines.settings_errors import nameless, refuse_unknown, unreadable
+from pipelines.settings_errors import nameless, refusals, refuse_unknown, unreadable
 from pipelines.spec import Source
 from pipelines.storage import Store
 
@@ -83,8 +83,12 @@ class Settings(BaseSettings):
     dask: str | None = Field(None, pattern=r"^(local|(tcp|tls|wss?)://.+)$")
     """Where candidates are searched: a Dask scheduler such as tcp://10.0.0.1:8786, or `local` for one of their own."""
     mlflow_url: str = "http://127.0.0.1:5000"
+    mlflow_public_url: str | None = None
+    """Where people reach MLflow, where that is another address than our processes ask; what reports link to."""
     serving_url: Annotated[str, AfterValidator(_address)] = "http://127.0.0.1:3000"
     """Where the champions are served, each under the path of its use case."""
+    serving_public_url: str | None = None
+    """Where others ask them, where that is another address; what the demo shows."""
     serving_host: str = "127.0.0.1"
     """The interface that `headwater serve` listens on, at the port of `serving_url`; others than this machine's own
     loopback only where keys are required."""
@@ -164,6 +168,11 @@ class Settings(BaseSettings):
     def airflow_pages(self) -> str:
         """Where people reach Airflow."""
         return self.airflow_public_url or self.airflow_url
+
+    @property
+    def mlflow_pages(self) -> str:
+        """Where people reach MLflow."""
+        return self.mlflow_public_url or self.mlflow_url
 
     @property
     def alert_recipients(self) -> list[str]:
@@ -260,16 +269,6 @@ def get_settings() -> Settings:
     if refused := refusals(settings):
         raise SettingsError(f"{PREFIX}ENV is {settings.env}: {' '.join(refused)}")
     return settings
-
-
-def refusals(settings: Settings) -> list[str]:
-    """What prod does without, a sentence each: defaults that are only for trying things out."""
-    said = []
-    if settings.env == "prod" and settings.sources == "sandbox":
-        said.append(f"The sandbox's data is invented; set {PREFIX}SOURCES=live.")
-    if settings.env == "prod" and settings.database_url is None:
-        said.append(f"There is no database, and none is taken from a local stack; set {PREFIX}DATABASE_URL.")
-    return said
 
 
 def read_settings(found: list[Layer]) -> Settings:

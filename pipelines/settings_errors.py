@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pipelines.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 PREFIX = "HEADWATER_"
 _EXAMPLES = {"api_keys": "USGS", "lake_options": "AWS_REGION", "sandbox_databases": "CRM",
@@ -44,3 +48,13 @@ def nameless(name: str) -> SettingsError:
 def unreadable(error: Exception) -> SettingsError:
     """The same of one that is not JSON; what pydantic says of it would show the value, which may be a key."""
     return nameless(next((name for name in _EXAMPLES if f'"{name}"' in str(error)), "api_keys"))
+
+
+def refusals(settings: Settings) -> list[str]:
+    """What prod does without, a sentence each: defaults that are only for trying things out."""
+    said = []
+    if settings.env == "prod" and settings.sources == "sandbox":
+        said.append(f"The sandbox's data is invented; set {PREFIX}SOURCES=live.")
+    if settings.env == "prod" and settings.database_url is None:
+        said.append(f"There is no database, and none is taken from a local stack; set {PREFIX}DATABASE_URL.")
+    return said

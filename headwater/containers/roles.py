@@ -106,7 +106,7 @@ def keep_key(url: str, key: str) -> None:
     """Lets the key of the stack's own commands in, such as `.env` has it; another one of that name is revoked.
 
     Raises:
-        StackError: it is no key, such as `hw_<id>_<secret>`.
+        StackError: it is no key, such as `hw_<id>_<secret>`, or one that the service refuses.
     """
     parts = key.split("_", 2)
     if len(parts) != 3 or parts[0] != "hw" or len(parts[2]) < 32:
@@ -114,12 +114,19 @@ def keep_key(url: str, key: str) -> None:
     hashed = hashlib.sha256(parts[2].encode()).hexdigest()
     with open_cursor(url) as cursor:
         cursor.execute(
-            "update serving.api_keys set revoked_at = now(), revoked_by = 'stack'"
-            " where name = 'stack' and key_id <> %s and revoked_at is null",
-            (parts[1],),
-        )
-        cursor.execute(
             "insert into serving.api_keys (key_id, secret_sha256, name, created_by) values (%s, %s, 'stack', 'stack')"
             " on conflict (key_id) do nothing",
             (parts[1], hashed),
+        )
+        cursor.execute("select secret_sha256 = %s and revoked_at is null from serving.api_keys where key_id = %s",
+                       (hashed, parts[1]))  # fmt: skip
+        if not cursor.fetchone()[0]:
+            raise StackError(
+                f"The service refuses SERVING_KEY: its id {parts[1]} is of a key that was revoked or has another "
+                "secret. Write hw_<id>_<secret> with a new id."
+            )
+        cursor.execute(
+            "update serving.api_keys set revoked_at = now(), revoked_by = 'stack'"
+            " where name = 'stack' and key_id <> %s and revoked_at is null",
+            (parts[1],),
         )

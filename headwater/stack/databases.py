@@ -26,6 +26,9 @@ PACKAGES = {"airflow": "apache-airflow", "mlflow": "mlflow"}
 ARTIFACT_ROOT = "mlflow-artifacts:/"
 """Clients send and fetch artifacts through MLflow's server."""
 
+_UPGRADE_MLFLOW = "import os; from mlflow.db import upgrade; upgrade.callback(os.environ['MLFLOW_URL'])"
+"""`mlflow db upgrade`, which takes the URL with its password as an argument, where every process can read it."""
+
 
 @contextmanager
 def open_cursor(url: str) -> Iterator[Any]:
@@ -119,11 +122,11 @@ def migrate(url: str, name: str) -> None:
         StackError: the program's own migration failed; its output is in the log.
     """
     if name == "airflow":
-        _run("airflow", "db", "migrate")
+        _run("airflow db migrate", str(Path(sys.executable).with_name("airflow")), "db", "migrate")
     elif _version(url, name) is None:
         _fill_mlflow(url)
     else:
-        _run("mlflow", "db", "upgrade", url)
+        _run("mlflow db upgrade", sys.executable, "-c", _UPGRADE_MLFLOW, MLFLOW_URL=url)
     comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
     with open_cursor(url) as cursor:
         cursor.execute(comment.format(sql.Identifier(name), sql.Literal(version(PACKAGES[name]))))
@@ -136,11 +139,10 @@ def _fill_mlflow(url: str) -> None:
     SqlAlchemyStore(url, ARTIFACT_ROOT)
 
 
-def _run(program: str, *arguments: str) -> None:
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
-    code = subprocess.run(command, check=False).returncode
+def _run(name: str, *command: str, **environment: str) -> None:
+    code = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
     if code:
-        raise StackError(f"`{program} {' '.join(arguments[:2])}` ended with {code}; its output is above.")
+        raise StackError(f"`{name}` ended with {code}; its output is above.")
 
 
 def main(name: str) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+import psycopg2
+
 from headwater.stack import config
 from headwater.stack.databases import create_databases, is_migrated
 from headwater.stack.health import Prober
@@ -47,6 +49,7 @@ class Supervisor:
         self.not_before: dict[str, float] = {}
         self.pauses: dict[str, float] = {}
         self.stopping = False
+        self.unsaved = False
 
     def run(self) -> None:
         """Hold the stack until a signal says to end it."""
@@ -70,14 +73,32 @@ class Supervisor:
     def step(self) -> None:
         """Look once at every service."""
         prober = Prober(self.home, self.environment)
+        if self.unsaved:
+            self._save()
         for service in self.services:
-            if service.name in self.running:
-                self._reap(service)
-            elif service.name not in self.done and self._may_start(service, prober):
-                if service.once and self._prepared(service):
-                    self.done.add(service.name)
-                else:
-                    self._start(service)
+            try:
+                self._look_at(service, prober)
+            except (OSError, psycopg2.Error) as error:  # a full disk, or Postgres is away
+                log.warning("%s: %s; trying again in %.0f s", service.name, error, self._put_off(service))
+
+    def _look_at(self, service: Service, prober: Prober) -> None:
+        if service.name in self.running:
+            self._reap(service)
+        elif service.name not in self.done and self._may_start(service, prober):
+            if service.once and self._prepared(service):
+                self.done.add(service.name)
+            else:
+                self._start(service)
+
+    def _save(self) -> None:
+        """Writes what runs; where it cannot, that is no reason to end it, and it is tried again."""
+        try:
+            self.state.save(self.home)
+            self.unsaved = False
+        except OSError as error:
+            if not self.unsaved:
+                log.warning("%s cannot be written, and is tried again: %s", State.path(self.home), error)
+            self.unsaved = True
 
     def _prepared(self, service: Service) -> bool:
         """Do at once what takes no time; whether nothing is left for a process of its own."""
@@ -117,7 +138,7 @@ class Supervisor:
         before = self.state.services.get(service.name)
         self.running[service.name] = process
         self.state.services[service.name] = Recorded.of(process.pid, before.restarts + 1 if before else 0)
-        self.state.save(self.home)
+        self._save()
         log.info("started %s as process %s", service.name, process.pid)
 
     def _reap(self, service: Service) -> None:
@@ -131,16 +152,22 @@ class Supervisor:
             self.state.failures.pop(service.name, None)
         else:
             self._plan_restart(service, code)
-        self.state.save(self.home)
+        self._save()
 
     def _plan_restart(self, service: Service, code: int) -> None:
-        first, longest = BACK_OFF_S
-        ran = time.time() - self.state.services[service.name].created
-        pause = first if ran > STEADY_S else self.pauses.get(service.name, first)
-        self.pauses[service.name] = min(2 * pause, longest)
-        self.not_before[service.name] = time.monotonic() + pause
+        if time.time() - self.state.services[service.name].created > STEADY_S:
+            self.pauses.pop(service.name, None)
+        pause = self._put_off(service)
         self.state.failures[service.name] = f"ended with {code}"
         log.warning("%s ended with %s; starting it again in %.0f s", service.name, code, pause)
+
+    def _put_off(self, service: Service) -> float:
+        """For a pause that doubles each time; gives its seconds."""
+        first, longest = BACK_OFF_S
+        pause = self.pauses.get(service.name, first)
+        self.pauses[service.name] = min(2 * pause, longest)
+        self.not_before[service.name] = time.monotonic() + pause
+        return pause
 
 
 def main() -> None:

@@ -179,4 +179,4 @@ def _log(use_case: UseCase, settings: Settings, summary: dict[str, Any], path: P
     version = str(summary["model_version"])
     client.set_model_version_tag(use_case.experiment, version, "drift.verdict", summary["verdict"])
     client.set_model_version_tag(use_case.experiment, version, "drift.report", link)
-    return link, f"{settings.mlflow_url}/get-artifact?path=drift/{drawn.name}&run_uuid={run.info.run_id}"
+    return link, f"{settings.mlflow_pages}/get-artifact?path=drift/{drawn.name}&run_uuid={run.info.run_id}"

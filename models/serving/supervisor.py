@@ -8,17 +8,21 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.serving.bento import bento_home, end, worker_environment
 from models.serving.readiness import folder, mark_gone
+from pipelines import logs
 from pipelines.settings import PROJECT, Settings
 
 SERVICE = "models.serving.service:Predictions"
 LONGEST_PAUSE_S = 30.0
 WELL_S = 60.0
 """A worker that ran so long and then died is started again at once; one that dies sooner, after a pause that grows."""
+LOG_EVERY_S = 600.0
+"""How often the log is looked at, which has no end of its own where `platform__logs` does not reach it."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class Supervisor:
         self._metrics = settings.home / "serving" / "metrics"
         self._log = bento_home(settings) / "logs" / "serving.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_at = 0.0
         self._metrics.mkdir(parents=True, exist_ok=True)
         # What a service left behind that was killed: counts of processes that are gone, and what they served
         for stale in (*self._metrics.glob("*.db"), *folder(settings.home).glob("*.json")):
@@ -50,10 +55,18 @@ class Supervisor:
         """Starts whatever does not run, unless its pause is not over."""
         now = time.monotonic()
         for worker in self._workers:
-            if worker.process is not None and worker.process.poll() is not None:
-                self._bury(worker, now)
-            if worker.process is None and now >= worker.began + worker.pause_s:
-                self._start(worker, now)
+            try:
+                if worker.process is not None and worker.process.poll() is not None:
+                    self._bury(worker, now)
+                if worker.process is None and now >= worker.began + worker.pause_s:
+                    self._start(worker, now)
+            except OSError as error:  # the disk is full, for one; the other workers answer on
+                logger.error("Worker %d: %s", worker.number, error)
+                worker.began, worker.pause_s = now, _longer(worker.pause_s)
+        if now >= self._log_at:
+            self._log_at = now + LOG_EVERY_S
+            with suppress(OSError):
+                logs.cut_large(self._log)
 
     def close(self) -> None:
         """Ends the workers: each answers what it has begun."""
@@ -83,16 +96,20 @@ class Supervisor:
         worker.began = now
 
     def _bury(self, worker: _Worker, now: float) -> None:
-        assert worker.process is not None  # noqa: S101 - asked before
         from prometheus_client.multiprocess import mark_process_dead
 
-        logger.error("Worker %d ended with %s; see %s.", worker.number, worker.process.returncode, self._log)
-        mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
-        mark_gone(self._settings.home, worker.number)
+        process, worker.process = worker.process, None
+        assert process is not None  # noqa: S101 - asked before
         well = now - worker.began > WELL_S
-        worker.pause_s = 0.0 if well else min(LONGEST_PAUSE_S, worker.pause_s * 2 or 1.0)
-        worker.began, worker.process = now, None
+        worker.began, worker.pause_s = now, 0.0 if well else _longer(worker.pause_s)
+        logger.error("Worker %d ended with %s; see %s.", worker.number, process.returncode, self._log)
+        mark_process_dead(process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+        mark_gone(self._settings.home, worker.number)
 
     def _forget(self, worker: _Worker) -> None:
         """Takes away what the worker has said of itself, if it could not do so."""
         (folder(self._settings.home) / f"{worker.number}.json").unlink(missing_ok=True)
+
+
+def _longer(pause_s: float) -> float:
+    return min(LONGEST_PAUSE_S, pause_s * 2 or 1.0)

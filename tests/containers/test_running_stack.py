@@ -131,7 +131,7 @@ def test_a_day_is_ingested_after_all_those_restarts_with_a_killed_scheduler_on_i
 
 
 @pytest.mark.usefixtures("used")
-def test_the_demo_shows_a_prediction_of_what_is_there(stack: Stack) -> None:
+def test_the_demo_shows_a_prediction_of_what_is_there_and_no_secret(stack: Stack) -> None:
     with stack.airflow() as airflow:
         before = airflow.call("GET", f"/dags/{INGEST}/dagRuns", params={"state": "success"})["total_entries"]
         shown = stack.demo()
@@ -139,6 +139,7 @@ def test_the_demo_shows_a_prediction_of_what_is_there(stack: Stack) -> None:
     assert after == before + 1
     assert "Prediction of flood, from the service" in shown
     assert "flood_probability" in shown
+    assert not [secret for secret in stack.planted() if secret in shown]
 
 
 @pytest.mark.usefixtures("used")

@@ -156,7 +156,7 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
     old, new = servers
     monkeypatch.setattr(care, "BACKUPS", tmp_path)
     here = Settings(home=tmp_path / "old", files_url=str(tmp_path / "old-store"))
-    monkeypatch.setattr(care, "get_settings", lambda: here)
+    monkeypatch.setattr(care, "_settings", lambda: here)
     monkeypatch.setattr(init, "SERVER", old.at)
     care.prepare(old.passwords)
     _warehouse(old)
@@ -171,7 +171,7 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
     care.backup(old.given, "made", [])
 
     there = Settings(home=tmp_path / "new", files_url=str(tmp_path / "new-store"))
-    monkeypatch.setattr(care, "get_settings", lambda: there)
+    monkeypatch.setattr(care, "_settings", lambda: there)
     monkeypatch.setattr(init, "SERVER", new.at)
     care.restore(new.given, "made")
     assert is_migrated(init.url_of(new.passwords, "mlflow"), "mlflow")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from dotenv import dotenv_values
 
-from headwater.containers import environment, secrets
+from headwater.containers import __main__ as main
+from headwater.containers import care, environment, secrets
 from headwater.stack import airflow_env
 from headwater.stack.postgres import DATABASES, reader_of, source_databases
 from models.serving import package
 from pipelines.errors import StackError
-from pipelines.settings import PROJECT
+from pipelines.settings import PROJECT, Settings
 
 BY_HAND = "care"
 ENDING = {"airflow-init", "demo", BY_HAND}
@@ -119,6 +123,8 @@ def test_dask_is_reached_by_the_scheduler_alone_and_is_given_no_secret(compose: 
     beside = {name: service.get("networks", ["default"]) for name, service in compose["services"].items()}
     assert {name for name, networks in beside.items() if "dask" in networks} == {"scheduler", "dask", "dask-worker"}
     assert compose["networks"]["dask"] == {"internal": True}
+    for name in ("mlflow", "sandbox"):  # nor the keys of upstreams
+        assert compose["services"][name]["env_file"] == []
     for name in ("dask", "dask-worker"):
         assert beside[name] == ["dask"]
         assert not {"environment", "volumes", "ports"} & set(compose["services"][name])
@@ -171,3 +177,38 @@ def test_a_volume_that_several_share_is_filled_by_one_that_is_made_before_them(c
     shared = {volume: names for volume, names in mounted.items() if len(names) > 1}
     assert set(shared) == {"home", "bentos", "logs"}
     assert all("airflow-init" in names for names in shared.values())
+
+
+def test_care_means_the_lake_of_dot_env_and_otherwise_that_of_the_other_containers(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = compose["services"][BY_HAND]["env_file"]
+    assert files == ["docker/lake.env", {"path": ".env.containers", "required": False}]
+    celery = (PROJECT / "compose.celery.yaml").read_text()
+    names = set(dotenv_values(PROJECT / files[0]))
+    assert names == set(re.findall(r"^  (HEADWATER_\w+):", celery, re.MULTILINE))
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert set(dotenv_values(PROJECT / files[0]).values()) == {""}
+    monkeypatch.setenv("HEADWATER_LAKE_URL", "s3://bucket/lake")
+    for name, value in dotenv_values(PROJECT / files[0]).items():
+        monkeypatch.setenv(name, str(value))
+    found = Settings()
+    assert (found.lake_url, found.files_url, found.lake_options) == ("s3://bucket/lake", None, {})
+
+
+@pytest.mark.parametrize("job", [care.backup, care.restore])
+def test_an_option_is_no_name_of_a_backup(job: Callable[..., None]) -> None:
+    with pytest.raises(StackError, match=r"--lake is no name of a backup; .*: backup NAME \[--lake\]"):
+        job({}, "--lake", *([()] if job is care.backup else []))
+
+
+def test_programs_that_get_no_warehouse_start_in_prod_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADWATER_DATABASE_URL", raising=False)
+    monkeypatch.setenv("HEADWATER_ENV", "prod")
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+    started = Mock()
+    monkeypatch.setattr(os, "execvpe", started)
+    main.run("mlflow-like", "--now")
+    assert started.call_args.args[1] == ("mlflow-like", "--now")
+    assert care._settings().home == tmp_path

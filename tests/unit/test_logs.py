@@ -96,3 +96,11 @@ def test_a_log_that_is_too_large_keeps_its_end_and_its_writer_goes_on(
 
 def test_where_there_are_no_logs_there_is_nothing_to_do(settings: Settings) -> None:
     assert logs.tidy(settings, NOW) == logs.Tidied(0, 0, 0)
+
+
+def test_a_service_that_seldom_writes_keeps_the_file_that_it_holds_open(settings: Settings) -> None:
+    held = [_log(settings, name, 400) for name in ("logs/supervisor.log", "bentoml/logs/serving.log")]
+    gone = [_log(settings, f"bentoml/logs/{name}-headwater-flood-v1.log", 31) for name in ("build", "smoke")]
+    assert logs.tidy(settings, NOW) == logs.Tidied(deleted=2, cut=0, bytes=10)
+    assert all(path.exists() for path in held)
+    assert not any(path.exists() for path in gone)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models import tracking
 from pipelines import settings as settings_module
 from pipelines.errors import SettingsError
 from pipelines.settings import Settings, get_settings
@@ -202,6 +203,13 @@ def test_people_are_sent_to_airflow_s_public_address_where_it_has_one() -> None:
     assert Settings(airflow_url="http://api-server:8080").airflow_pages == "http://api-server:8080"
     public = Settings(airflow_url="http://api-server:8080", airflow_public_url="https://airflow.example.com")
     assert public.airflow_pages == "https://airflow.example.com"
+
+
+def test_links_lead_to_mlflow_s_public_address_and_requests_to_its_own() -> None:
+    settings = Settings(mlflow_url="http://mlflow:5000", mlflow_public_url="https://mlflow.example.com")
+    assert settings.mlflow_url == "http://mlflow:5000"
+    assert tracking.run_link(settings, "1", "abc") == "https://mlflow.example.com/#/experiments/1/runs/abc"
+    assert tracking.run_link(Settings(mlflow_url="http://mlflow"), "1", "abc").startswith("http://mlflow/#/")
 
 
 def test_settings_cannot_be_changed() -> None:
