@@ -63,8 +63,10 @@ TUNING: dict[str, str] = {
     # With Airflow's 5 s and 1 s a task's slot stays taken, and the scheduler asleep, longer than our tasks last.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-    # Tasks cut off by `headwater down` run again a minute after the next start, not five.
+    # Tasks cut off by `headwater down`, or queued by a scheduler that was killed, run again a minute after the next
+    # start, not five.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
     # Looking for new files is cheap and shows one in seconds; parsing costs a process, and changed files
     # come first anyway.
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
