@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,3 +106,10 @@ def predict(stack: Stack, day: date, timeout_s: float = 60.0) -> dict[str, Any]:
     (prediction,) = answer.json()["predictions"]
     assert isinstance(prediction, dict)
     return prediction
+
+
+def report_link(shown: str) -> str:
+    """Where the drift report is that a page of Headwater shows, below the pages."""
+    links = re.findall(r'src="/headwater(/reports/[^"]+\.html)"', shown)
+    assert links, shown
+    return str(links[0])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, predict, request
+from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, predict, report_link, request
 from tests.containers.stack import Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -58,15 +57,14 @@ def test_the_drift_report_is_read_in_airflow_after_its_login_and_by_nobody_else(
         shown = pages.get(path)
         assert shown.status_code == 200, shown.text
         assert str(used.day) in pages.get(f"/drift/{FLOOD.slug}").text
-        links = re.findall(r'src="/headwater(/reports/[^"]+\.html)"', shown.text)
-        assert links, shown.text
-        report = pages.get(links[0])
+        link = report_link(shown.text)
+        report = pages.get(link)
     assert report.status_code == 200
     assert f"<title>{FLOOD.title}: drift" in report.text
     assert len(report.content) > 100_000
     assert report.headers["Content-Security-Policy"].startswith("sandbox")
     with stack.pages(None) as pages:
-        for closed in (path, links[0]):
+        for closed in (path, link):
             answer = pages.get(closed)
             assert answer.status_code == 401
             assert FLOOD.title not in answer.text

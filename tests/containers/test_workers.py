@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.containers import bases
-from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, await_run, predict, run_day
+from tests.containers.flood import FLOOD, INGEST, PERSON, SCORE, TRAIN, Used, await_run, predict, report_link, run_day
 from tests.containers.stack import HERE, PROJECT, SERVICES, Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -130,8 +130,7 @@ def test_what_a_worker_has_built_is_served_and_its_report_read(workers: Stack, w
     with workers.pages("viewer") as pages:
         shown = pages.get(f"/drift/{FLOOD.slug}/{worked.day}")
         assert shown.status_code == 200, shown.text
-        link = shown.text.partition('src="/headwater')[2].partition('"')[0]
-        report = pages.get(link)
+        report = pages.get(report_link(shown.text))
     assert report.status_code == 200
     assert f"<title>{FLOOD.title}: drift" in report.text
 
