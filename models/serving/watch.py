@@ -206,7 +206,7 @@ class Watch:
             return former
         folder = self._folder_of(wanted.bento, wanted.bento_sha256)
         if not folder.is_dir():
-            raise ModelError(f"there is no Bento {wanted.bento} at {folder}.")
+            raise ModelError(f"There is no Bento {wanted.bento} at {folder}.")
         # Before anything of it is unpickled: others may write to the store that it came through
         if wanted.bento_sha256 not in {None, bento_sha256(folder)}:
             raise ModelError(f"the Bento {wanted.bento} is not what was packaged: its files have changed.")

@@ -134,7 +134,7 @@ def test_a_challenger_whose_bento_is_another_or_is_not_there_is_not_loaded(setti
     (folder / "model.pkl").write_bytes(b"another")
     assert said() == "the Bento headwater-flood:v2 is not what was packaged: its files have changed"
     shutil.rmtree(folder)
-    assert said() == f"there is no Bento headwater-flood:v2 at {folder}"
+    assert said() == f"There is no Bento headwater-flood:v2 at {folder}"
     loader.load.assert_not_called()
 
 

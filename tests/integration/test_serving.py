@@ -94,11 +94,11 @@ def test_without_a_champion_a_route_answers_503_and_says_what_to_train_and_the_s
 
 def test_a_version_that_cannot_be_loaded_is_named_in_readyz_and_in_the_ledger_and_holds_up_no_other(world, service):
     world.promote(8, OTHER)
-    with pytest.raises(SourceError, match=f"version 8 of {OTHER.slug} cannot be loaded: There is no serving card"):
+    with pytest.raises(SourceError, match=f"version 8 of {OTHER.slug} cannot be loaded: There is no Bento"):
         wait_until_served(world.settings, OTHER, 8, 3)
     answer = httpx.get(f"{world.base}/readyz")
     assert answer.status_code == 503
-    assert answer.json()["error"].startswith(f"{OTHER.slug} is not served: There is no serving card")
+    assert answer.json()["error"].startswith(f"{OTHER.slug} is not served: There is no Bento")
     status = answer.json()["use_cases"][OTHER.slug]
     assert (status["served"], status["wanted"]) == (None, 8)
     world.wait(lambda: bool(world.ledger(OTHER)))
