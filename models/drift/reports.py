@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from models.drift import evidently, page, performance, picture, quality, rows
 from models.drift.verdict import Part, Verdict, decide, numbers
 from models.drift.windows import Windows, plan, span
 from models.score import load_champion
-from pipelines import drift_log, ledger, shared
+from pipelines import database, drift_log, ledger, shared
 from pipelines.errors import NotFoundError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
@@ -42,7 +43,7 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
     """
     settings = settings or get_settings()
     url = settings.require_database()
-    days = span(use_case, window.end)
+    days = newest_days(use_case, window.end, url)
     with ledger.entry(url, use_case, "features", "drift", window) as entry:
         champion = require_champion(use_case, settings)
         summary, path = _made(use_case, days, champion, settings)
@@ -54,6 +55,16 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
         entry.counts = {"accepted": summary["rows"], "bytes": path.stat().st_size}
         entry.detail = {name: summary[name] for name in ("verdict", "share", "drifted", "link")}
     return summary
+
+
+def newest_days(use_case: UseCase, end: date, url: str) -> Window:
+    """The window that ends on a day; the month before it, where a month's features are not there yet at its end."""
+    days = span(use_case, end)
+    if use_case.features_on == "month_end":
+        there = f"select 1 from {use_case.feature_table} where {use_case.day_column} between %s and %s limit 1"
+        if not database.query(url, there, (days.start, days.end)):  # they come with its bills, for one
+            return span(use_case, days.start - timedelta(days=1))
+    return days
 
 
 def _made(use_case: UseCase, days: Window, champion: Any, settings: Settings) -> tuple[dict[str, Any], Path]:

@@ -13,9 +13,10 @@ from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from models.drift import evidently, page, quality, rows, statistics
+from models.drift import evidently, page, quality, reports, rows, statistics
 from models.drift.verdict import Part, decide, numbers
 from models.drift.windows import Windows, plan
+from pipelines import database
 from pipelines.judging import Watch
 from pipelines.registry import get_use_case, use_cases
 from pipelines.window import Window
@@ -236,3 +237,21 @@ def test_the_page_is_small_asks_nobody_and_turns_into_the_whole_one(tmp_path: Pa
 def test_a_use_case_asks_for_no_more_windows_than_are_looked_at(slug: str) -> None:
     watch = get_use_case(slug).watch
     assert 1 <= watch.windows <= watch.of
+
+
+@pytest.mark.parametrize(
+    ("end", "known", "window"),
+    [
+        (date(2026, 11, 30), date(2026, 11, 30), Window(date(2026, 11, 1), date(2026, 11, 30))),
+        (date(2026, 11, 30), date(2026, 10, 31), Window(date(2026, 10, 1), date(2026, 10, 31))),
+        (date(2026, 12, 31), date(2026, 11, 30), Window(date(2026, 11, 1), date(2026, 11, 30))),
+    ],
+)
+def test_a_month_whose_features_come_with_its_bills_gives_way_to_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, end: date, known: date, window: Window
+) -> None:
+    def there(url: str, statement: str, days: tuple[date, date]) -> list[dict[str, int]]:
+        return [{"there": 1}] if days[0] <= known <= days[1] else []
+
+    monkeypatch.setattr(database, "query", there)
+    assert reports.newest_days(get_use_case("churn"), end, "") == window
