@@ -131,7 +131,10 @@ def _fetch_compose(plugin: Path) -> None:
     }
     options = [part for name, value in places.items() for part in ("-o", f"{name}={value}")]
     for command in (("update", "-qq"), ("download", "-qq", "docker-compose")):
-        subprocess.run(["apt-get", *options, *command], cwd=apt, check=True, capture_output=True, timeout=600)
+        try:
+            subprocess.run(["apt-get", *options, *command], cwd=apt, check=True, capture_output=True, timeout=600)
+        except subprocess.SubprocessError as error:
+            raise NoEngineError(f"the plugin `docker compose` is not installed, and not to be had: {error}") from error
     (package,) = apt.glob("docker-compose_*.deb")
     subprocess.run(["dpkg-deb", "-x", str(package), str(apt / "x")], check=True)
     plugin.parent.mkdir(parents=True, exist_ok=True)
