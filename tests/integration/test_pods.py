@@ -171,8 +171,8 @@ def test_a_task_runs_in_a_pod_of_its_own_and_its_log_is_read_when_the_pod_is_gon
     _until(found, lambda: airflow.dag_run(DAG, run)["state"] in {"success", "failed"})
     (task,) = _until(found, lambda: airflow.task_instances(DAG, run))
     assert task["state"] == "success", found.tail()
-    # Others run by their schedules
-    (pod,) = [one for one in list(kubernetes.all.values()) if one["metadata"]["annotations"]["dag_id"] == DAG]
+    # Other tasks, and other runs of this DAG, may have been started by their schedules
+    (pod,) = [one for one in list(kubernetes.all.values()) if one["metadata"]["annotations"]["run_id"] == run]
     assert pod["spec"]["containers"][0]["args"][:3] == ["python", "-m", "airflow.sdk.execution_time.execute_workload"]
     _until(found, lambda: pod["metadata"]["name"] not in kubernetes.pods)
     path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/{task['task_id']}/logs/1"
