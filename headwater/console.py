@@ -27,12 +27,15 @@ def print_json(value: Any) -> None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    """A table; numbers to the right with three digits behind the point, a dash where there is nothing."""
+    """A table; numbers to the right with three digits behind the point, a dash where there is nothing.
+
+    On a narrow screen a long word goes on in the next line; none is cut.
+    """
     drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     lines = [list(row) for row in rows]
     for at, column in enumerate(columns):
         numeric = bool(lines) and all(isinstance(line[at], int | float | None) for line in lines)
-        drawn.add_column(column, justify="right" if numeric else "left")
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for line in lines:
         drawn.add_row(*(escape(cell(value)) for value in line))
     return drawn

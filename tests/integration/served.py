@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from headwater.stack.files import free_port
 from models.serving import recorded
 from models.serving.bento import bento_folder, end
 from models.serving.card import ServingCard, file_sha256
@@ -102,13 +102,6 @@ def load(url: str, frame: pd.DataFrame) -> None:
         rows = [[None if pd.isna(value) else value for value in row] for row in frame.astype(object).values]
         execute_values(cursor, "INSERT INTO flood.features VALUES %s", rows)
     connection.close()
-
-
-def free_port() -> int:
-    """One that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def new_database(postgres_url: str) -> str:

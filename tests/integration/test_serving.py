@@ -27,11 +27,11 @@ from integration.served import (
     SITES,
     USE_CASE,
     World,
-    free_port,
     make_world,
     stop,
 )
 
+from headwater.stack.files import free_port
 from models.serving.bento import bento_folder, child_environment, end
 from models.serving.client import predict, served_version, wait_until_served
 from models.serving.package import build_bento, smoke_test

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
-from integration.served import DAYS, FIRST, ROW, SITES, USE_CASE, World, free_port, load, made_up_features, new_database
+from integration.served import DAYS, FIRST, ROW, SITES, USE_CASE, World, load, made_up_features, new_database
 from integration.served import stop as stop_service
 from pydantic import SecretStr
 from schemathesis import GenerationMode
@@ -24,6 +24,7 @@ from schemathesis.checks import (
 )
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from headwater.stack.files import free_port
 from models.serving.client import wait_until_served
 from pipelines.settings import Settings
 

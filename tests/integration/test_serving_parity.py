@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from integration.rivers import LAST, SITES, USE_CASE
-from integration.served import World, free_port, stop
+from integration.served import World, stop
 
+from headwater.stack.files import free_port
 from models import score
 from models.serving import recorded
 from models.serving.bento import bento_folder

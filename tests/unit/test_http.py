@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 import uvicorn
 from tenacity import RetryCallState, wait_none
 
+from headwater.stack.files import free_port
 from pipelines import http
 from pipelines.errors import ContractError, SourceError
 from pipelines.http import USER_AGENT, Upstream
@@ -176,12 +176,6 @@ def test_slow_answer_ends_in_a_sentence_about_time(sandbox: str) -> None:
     impatient = upstream(sandbox, http_attempts=1, http_timeout_s=0.2)
     with impatient, pytest.raises(SourceError, match=sentence):
         impatient.get(ITEMS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_unreachable_upstream_is_named_with_what_to_do() -> None:
