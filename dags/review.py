@@ -4,7 +4,8 @@
 Started by `<slug>__score` when a drift incident needs a person; the next day's run does not wait for it. **ask** shows
 the verdict, the picture and the report, and waits, without a worker, for *acknowledge*, *retrain* or *roll back*;
 **record** keeps the answer with name and reason; then **acknowledge** ends it, **retrain** starts `<slug>__train` or
-**roll_back** starts `<slug>__rollback`. Unanswered, the question expires, and the default of the spec counts.
+**roll_back** starts `<slug>__rollback`. Unanswered, the question expires, and the default of the spec counts. An answer
+that comes when the incident is over, or another model is champion, is kept, and nothing is started.
 
 **Needs** Postgres. Whom it asks is the setting HEADWATER_REVIEWERS; whoever may answer, where it is empty.
 
@@ -88,10 +89,10 @@ def incident_of(params: dict[str, Any]) -> int:
 
 @task.branch
 def record(slug: str, said: dict[str, Any], params: dict[str, Any] | None = None) -> str:
-    """Keeps the answer, and gives the task that follows from it."""
+    """Keeps the answer, and gives the task that follows from it: none where the answer came too late."""
     from models.drift import incidents
 
-    incidents.answer(
+    stands = incidents.answer(
         get_use_case(slug),
         incident_of(params or {}),
         said["answer"],
@@ -99,7 +100,7 @@ def record(slug: str, said: dict[str, Any], params: dict[str, Any] | None = None
         said["reason"],
         is_default=said["is_default"],
     )
-    return ANSWERS[said["answer"].capitalize()]
+    return ANSWERS[said["answer"].capitalize() if stands else "Acknowledge"]
 
 
 @task

@@ -40,16 +40,21 @@ FORM = {
 }
 
 
-def who(dag_run: Any) -> str:
+def who(dag_run: Any, answered: dict[str, Any] | None) -> str:
     """Who wants it: the user who has started the run, or who has answered the incident that has."""
     if dag_run.triggering_user_name:
         return f"{dag_run.triggering_user_name} (Airflow)"
-    from pipelines import drift_log
-    from pipelines.settings import get_settings
+    return (answered or {}).get("answered_by") or f"the run {dag_run.run_id}"
 
-    incident = (dag_run.conf or {}).get("incident")
-    answered = drift_log.answered_by(get_settings(), int(incident)) if incident else None
-    return answered or f"the run {dag_run.run_id}"
+
+def answered_incident(slug: str, dag_run: Any) -> dict[str, Any] | None:
+    """The incident whose answer has started the run; None where a person has."""
+    number = (dag_run.conf or {}).get("incident")
+    if not number:
+        return None
+    from models.drift import incidents
+
+    return incidents.require(get_use_case(slug), int(number))
 
 
 @task
@@ -57,14 +62,16 @@ def rollback(slug: str, params: dict[str, Any] | None = None, dag_run: Any = Non
     """Moves the alias back, with all that goes by the champion's version."""
     from models import rollback as back
 
-    asked = params or {}
+    asked, answered = params or {}, answered_incident(slug, dag_run)
     version, time = back.target(asked.get("to"))
     return back.rollback(
         get_use_case(slug),
-        who(dag_run),
+        who(dag_run, answered),
         asked.get("reason") or "no reason given",
         to_version=version,
         to_time=time,
+        from_version=answered["model_version"] if answered else None,
+        asked_at=dag_run.run_after,
     )
 
 

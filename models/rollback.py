@@ -14,9 +14,12 @@ from models.serving.bento import bento_folder
 from models.serving.card import BENTO_FOLDER, read_card
 from models.serving.champion import current_champion
 from pipelines import database
-from pipelines.errors import ModelError, NotFoundError, SettingsError
+from pipelines.errors import EvidenceError, ModelError, NotFoundError, SettingsError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
+
+_ROLLBACK = "rollback: "
+"""How the reason of a rollback begins in the history."""
 
 
 def target(to: str | None) -> tuple[int | None, datetime | None]:
@@ -45,16 +48,31 @@ def rollback(
     *,
     to_version: int | None = None,
     to_time: datetime | None = None,
+    from_version: int | None = None,
+    asked_at: datetime | None = None,
     settings: Settings | None = None,
 ) -> dict[str, Any]:
     """Makes an earlier champion the champion again: that version, that of a moment, or the one before the present one.
+
+    The one before is whose place the present one took when it first became champion: rolled back a second time, it
+    goes further back, and never to what was rolled back from.
+
+    Args:
+        use_case: whose.
+        actor: who wants it.
+        reason: why.
+        to_version: which is to be champion; by default, the one before.
+        to_time: whose champion is to be it.
+        from_version: which was champion when it was asked for; by default, whichever is.
+        asked_at: when it was asked for; a rollback since then was this one, and is not made twice.
+        settings: where the databases are.
 
     Returns:
         `from_version`, `version`, `bento`, `model_sha256`, `contracts` and `snapshot`, the drift reports' reference.
 
     Raises:
         NotFoundError: there is no such champion in the history.
-        EvidenceError: its files are not what was promoted.
+        EvidenceError: its files are not what was promoted, or another version is champion than was to be left.
         ModelError: the features that it wants are not there any more, or mean something else.
     """
     settings = settings or get_settings()
@@ -62,7 +80,19 @@ def rollback(
     if champion is None:
         raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
     present = champion.version
-    target = _target(use_case, settings, present, to_version, to_time)
+    moves = [
+        move
+        for move in history.moves(use_case, settings)
+        if move["alias"] == tracking.CHAMPION and "bento_sha256" in move["evidence"]
+    ]
+    if asked_at and moves and moves[0]["at"] >= asked_at and moves[0]["reason"].startswith(_ROLLBACK):
+        return _told(moves[0], moves[0]["from_version"])
+    if from_version not in (None, present):
+        raise EvidenceError(
+            f"{use_case.slug} is no longer at version {from_version}, from which it was to go back, but at {present}; "
+            f"say anew what is wanted: headwater models rollback {use_case.slug} --to VERSION."
+        )
+    target = _target(use_case, settings, moves, present, to_version, to_time)
     found, version = target["evidence"], int(target["to_version"])
     evidence.verify_unit(use_case, found, settings)
     _require_contracts(use_case, version, found["contracts"])
@@ -73,23 +103,28 @@ def rollback(
         tracking.CHAMPION,
         version,
         actor=actor,
-        reason=f"rollback: {reason}",
+        reason=f"{_ROLLBACK}{reason}",
         evidence=found,
         bento=target["bento"],
     )
-    told = {name: found[name] for name in ("model_sha256", "contracts", "snapshot")}
-    return {"from_version": present, "version": version, "bento": target["bento"], **told}
+    return _told(target, present)
+
+
+def _told(move: dict[str, Any], left: int | None) -> dict[str, Any]:
+    """What became champion by a move, and which version it was that did not stay so."""
+    told = {name: move["evidence"][name] for name in ("model_sha256", "contracts", "snapshot")}
+    return {"from_version": left, "version": int(move["to_version"]), "bento": move["bento"], **told}
 
 
 def _target(
-    use_case: UseCase, settings: Settings, present: int, to_version: int | None, to_time: datetime | None
+    use_case: UseCase,
+    settings: Settings,
+    moves: list[dict[str, Any]],
+    present: int,
+    to_version: int | None,
+    to_time: datetime | None,
 ) -> dict[str, Any]:
-    """The newest promotion of the champion to go back to."""
-    moves = [
-        move
-        for move in history.moves(use_case, settings)
-        if move["alias"] == tracking.CHAMPION and "bento_sha256" in move["evidence"]
-    ]
+    """Of the promotions, the newest first, the newest one of the champion to go back to."""
     if to_time is not None:
         moves = [move for move in moves if move["at"] <= to_time][:1]
         asked = f"no champion at {to_time.isoformat()}"
@@ -97,7 +132,8 @@ def _target(
         moves = [move for move in moves if move["to_version"] == to_version]
         asked = f"no champion of version {to_version} in its history"
     else:
-        moves = [move for move in moves if move["to_version"] != present]
+        first = max((at for at, move in enumerate(moves) if move["to_version"] == present), default=-1)
+        moves = moves[first + 1 :]
         asked = f"no champion before version {present}"
     if not moves:
         raise NotFoundError(f"{use_case.slug} has {asked}; see headwater models history {use_case.slug}.")

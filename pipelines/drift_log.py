@@ -76,14 +76,6 @@ def incidents(
     )
 
 
-def answered_by(settings: Settings, incident_id: int) -> str | None:
-    """Who has answered an incident; None where nobody has."""
-    rows = _read(
-        settings, "select answered_by from ops.incidents where incident_id = %(incident)s", {"incident": incident_id}
-    )
-    return rows[0]["answered_by"] if rows else None
-
-
 def _read(settings: Settings, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     url = settings.require_database()
     database.ensure_ops(url)

@@ -61,15 +61,26 @@ def test_each_answer_leads_to_its_own_task_and_dag(dags: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "follows"), [("acknowledge", "acknowledge"), ("retrain", "retrain"), ("roll back", "roll_back")]
+    ("said", "stands", "follows"),
+    [
+        ("acknowledge", True, "acknowledge"),
+        ("retrain", True, "retrain"),
+        ("roll back", True, "roll_back"),
+        ("roll back", False, "acknowledge"),
+    ],
 )
 def test_the_answer_is_recorded_and_branches(
-    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, said: str, follows: str
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch, said: str, stands: bool, follows: str
 ) -> None:
     from models.drift import incidents
 
     kept: list[Any] = []
-    monkeypatch.setattr(incidents, "answer", lambda *told, **more: kept.append((told[1:], more)))
+
+    def answer_it(*told: Any, **more: Any) -> bool:
+        kept.append((told[1:], more))
+        return stands
+
+    monkeypatch.setattr(incidents, "answer", answer_it)
     record = dags[CASE.dag_id("review")].get_task("record").python_callable
     answer = {"answer": said, "actor": "ann", "reason": "so", "is_default": False}
     assert record(CASE.slug, answer, params={"incident": 3}) == follows

@@ -24,7 +24,7 @@ from models import train as training_steps
 from models.serving.bento import bento_folder
 from models.serving.champion import current_champion
 from pipelines import database, registry
-from pipelines.errors import DatabaseError, ModelError, NotFoundError
+from pipelines.errors import DatabaseError, EvidenceError, ModelError, NotFoundError
 from pipelines.settings import Settings
 from pipelines.spec import Approval
 from pipelines.window import Window
@@ -251,8 +251,17 @@ def test_a_rollback_brings_the_whole_unit_back_and_recorded_predictions_reproduc
     assert _outputs(settings, version) != recorded
     promoted_at = newest["at"]
     database.query(url, "delete from serving.predictions where model_version = %s", (champion,))
+    with pytest.raises(EvidenceError, match=f"no longer at version {champion}"):
+        rollback.rollback(USE_CASE, "a tester", "too late", from_version=champion, settings=settings)
     back = rollback.rollback(USE_CASE, "a tester", "floods the telephone line", settings=settings)
     assert (back["from_version"], back["version"]) == (version, champion)
+    moved = len(_moves(settings))
+    again = rollback.rollback(
+        USE_CASE, "a tester", "floods the telephone line", from_version=version, asked_at=promoted_at, settings=settings
+    )
+    assert (again, len(_moves(settings))) == (back, moved)
+    with pytest.raises(NotFoundError, match=f"no champion before version {champion}"):
+        rollback.rollback(USE_CASE, "a tester", "and again", settings=settings)
     assert back["bento"] == f"{USE_CASE.bento}:v{champion}"
     assert current_champion(settings, USE_CASE).bento == back["bento"]
     assert score.score(USE_CASE, DAY, settings)["model_version"] == champion
