@@ -8,6 +8,7 @@ training rows and logs the report to MLflow; where an incident needs a person, *
 and nothing waits for it.
 
 **Needs** a champion: before the first training the run is skipped, and on days without data by the spec's calendar.
+**drift** is skipped, with a sentence, where most of a window's days have no features.
 Also the features, MLflow and Postgres.
 
 **When it fails**, the log says what is missing. Clear it when that is there: the same day gives the same result.
@@ -22,7 +23,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dag_defaults import DAY_PARAM, dag_options, features_asset, run_window
 from starting import StartDag
 
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, TooFewRowsError
 from pipelines.registry import get_use_case, use_cases
 from pipelines.spec import UseCase
 
@@ -51,7 +52,10 @@ def drift(slug: str, partition_key: str | None = None, params: dict[str, Any] | 
     from models.drift import incidents
 
     use_case = get_use_case(slug)
-    summary = drifting.report(use_case, run_window(use_case, partition_key, params))
+    try:
+        summary = drifting.report(use_case, run_window(use_case, partition_key, params))
+    except TooFewRowsError as error:  # of a source that has just begun, or has been away
+        raise AirflowSkipException(str(error)) from error
     told = {name: summary[name] for name in ("verdict", "said", "window", "model_version", "report", "link")}
     return {**told, "drifted": summary["drifted"][:20], "incident": incidents.update(use_case, summary)}
 

@@ -6,7 +6,7 @@ Functions of what is known, without a database: `models.drift.incidents` reads a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.judging import Severity, Watch
 
@@ -18,12 +18,20 @@ Columns = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An incident that has not ended: the columns it is about, whether it was asked about, and its model version."""
+    """An incident that has not ended.
+
+    Attributes:
+        columns: that it is about.
+        is_asked: whether a person was asked about it.
+        is_acknowledged: whether the answer was that nothing is to be done.
+        model_version: whose drift it is.
+    """
 
     incident_id: int
     columns: Columns
     is_asked: bool
     model_version: int
+    is_acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +39,20 @@ class Decision:
     """What becomes of a window's columns.
 
     Attributes:
-        seen: open incident that they belong to; None where there is none, or nothing stands.
+        seen: what stands of each open incident that has some of it.
         opened: the cause of a new incident; None where none is opened.
-        columns: what stands: of the incident that is seen or opened.
-        ask: whether a person is asked about it.
+        columns: what stands and is of no open incident: what a new one is about.
+        asked: the incident that a person is asked about: the number of one that is seen, or the cause of the new one.
         ended: incidents that are over.
         suppressed: why columns that drifted lead to no question, by column.
     """
 
-    seen: int | None = None
+    seen: Mapping[int, Columns] = field(default_factory=dict)
     opened: str | None = None
     columns: Columns = frozenset()
-    ask: bool = False
+    asked: int | str | None = None
     ended: tuple[int, ...] = ()
-    suppressed: Mapping[str, str] | None = None
+    suppressed: Mapping[str, str] = field(default_factory=dict)
 
 
 def severity(ratio: float | None, watch: Watch) -> Severity:
@@ -66,6 +74,9 @@ def decide(
 ) -> Decision:
     """What becomes of the columns that drifted in a window.
 
+    What stands joins the open incident beside whose columns it stands, until a person has said that nothing is to be
+    done about that one: whoever said so did not know of what came later, which is an incident of its own.
+
     Args:
         drifted: they, the farthest first.
         before: what drifted in the windows before, the newest first.
@@ -86,24 +97,35 @@ def decide(
     }
     if not standing:
         return Decision(ended=ended, suppressed=suppressed)
-    still = [one for one in open_ones if one.incident_id not in ended]
-    seen = next((one for one in still if one.columns & standing), None)
-    refusal = _refusal(seen, watch, severity, asked)
-    if refusal is not None:
-        suppressed |= dict.fromkeys(standing, refusal)
-    lead = f"{PERFORMANCE}" if any(name.startswith(PERFORMANCE) for name in standing) else _first(drifted, standing)
-    return Decision(
-        seen=seen.incident_id if seen else None,
-        opened=None if seen else lead,
-        columns=standing,
-        ask=refusal is None,
-        ended=ended,
-        suppressed=suppressed,
-    )
+    still = [one for one in open_ones if one.incident_id not in ended and one.columns & standing]
+    seen = {one.incident_id: one.columns & standing for one in still}
+    fresh = standing.difference(*(one.columns for one in still))
+    joined = next((one for one in still if not one.is_acknowledged), None)
+    if joined is not None:
+        seen[joined.incident_id] |= fresh
+        fresh = frozenset()
+    opened = _cause(drifted, fresh) if fresh else None
+    refusal = _refusal(watch, severity, asked)
+    asking: int | str | None = None
+    waiting: list[tuple[int | str, Columns]] = [
+        (one.incident_id, seen[one.incident_id]) for one in still if not one.is_asked
+    ]
+    for name, columns in [*waiting, *([(opened, fresh)] if opened else [])]:
+        if refusal is None and asking is None:
+            asking = name
+        else:
+            suppressed |= dict.fromkeys(columns, refusal or "another cause is asked about first; the question waits")
+    for one in still:
+        if one.is_asked:
+            suppressed |= dict.fromkeys(seen[one.incident_id], f"incident {one.incident_id} has been asked about")
+    return Decision(seen, opened, fresh, asking, ended, suppressed)
 
 
-def _first(drifted: Sequence[str], standing: Columns) -> str:
-    return next(name for name in drifted if name in standing)
+def _cause(drifted: Sequence[str], columns: Columns) -> str:
+    """The errors, whatever else is among them; else the column that has drifted farthest."""
+    if any(name.startswith(PERFORMANCE) for name in columns):
+        return PERFORMANCE
+    return next(name for name in drifted if name in columns)
 
 
 def _is_over(one: Open, recent: Sequence[Columns], watch: Watch, model_version: int) -> bool:
@@ -112,10 +134,8 @@ def _is_over(one: Open, recent: Sequence[Columns], watch: Watch, model_version: 
     return calm or one.model_version != model_version
 
 
-def _refusal(seen: Open | None, watch: Watch, severity: Severity, asked: int) -> str | None:
+def _refusal(watch: Watch, severity: Severity, asked: int) -> str | None:
     """Why nobody is asked; None where somebody is."""
-    if seen is not None and seen.is_asked:
-        return f"incident {seen.incident_id} has been asked about"
     if SEVERITIES.index(severity) < SEVERITIES.index(watch.asks_from):
         return f"its severity is {severity}; people are asked from {watch.asks_from} on"
     if asked >= watch.asks_a_week:

@@ -10,6 +10,7 @@ from psycopg2.extras import Json
 
 from models.drift import budget
 from models.drift.budget import Decision, Open
+from models.serving.champion import current_champion
 from pipelines import database
 from pipelines.errors import NotFoundError, SettingsError
 from pipelines.settings import Settings, get_settings
@@ -23,7 +24,8 @@ _WEEK = timedelta(days=7)
 def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | None = None) -> int | None:
     """Takes a window's report into account; gives the incident that a person is to be asked about, if there is one.
 
-    The same report again says the same, and asks about the same incident until it has been answered.
+    Until it has been answered, the incident that was asked about is given with each window that shows it: whoever asks
+    does so once.
 
     Args:
         use_case: whose.
@@ -53,27 +55,32 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
                 " then 'ended' else state end where incident_id = %s",
                 (ended,),
             )
-        incident_id = _keep(cursor, use_case, summary, decision, severity, day)
+        kept = _keep(cursor, use_case, summary, decision, severity, day)
         _suppress(cursor, summary, decision)
-        if decision.ask or incident_id is None:
-            return incident_id
+        if decision.asked is not None:
+            return kept[decision.asked]
+        # Of one that waits for its answer the question may not have been started: that is tried again with each window
         cursor.execute(
-            "select 1 from ops.incidents where incident_id = %s and answered_at is null"
-            " and detail ->> 'asked_window' = %s",
-            (incident_id, str(day)),
+            "select max(incident_id) from ops.incidents where incident_id = any(%s) and asked_at is not null"
+            " and answered_at is null",
+            (list(kept.values()),),
         )
-        return incident_id if cursor.fetchone() else None
+        (incident_id,) = cursor.fetchone()
+        return None if incident_id is None else int(incident_id)
 
 
 def _open(cursor: Any, use_case: UseCase, day: date) -> list[Open]:
     """Those that have not ended; of one that a later window has seen, an earlier one that is looked at again says
     nothing."""
     cursor.execute(
-        "select incident_id, detail -> 'columns', asked_at is not null, model_version from ops.incidents"
+        "select incident_id, detail -> 'columns', asked_at is not null, model_version, answer from ops.incidents"
         " where use_case = %s and ended_at is null and last_window <= %s order by incident_id",
         (use_case.slug, day),
     )
-    return [Open(number, frozenset(columns or ()), asked, version) for number, columns, asked, version in cursor]
+    return [
+        Open(number, frozenset(columns or ()), asked, version, said == ACKNOWLEDGE)
+        for number, columns, asked, version, said in cursor
+    ]
 
 
 def _before(cursor: Any, use_case: UseCase, day: date, version: int) -> list[budget.Columns]:
@@ -100,42 +107,44 @@ def _asked(cursor: Any, use_case: UseCase, day: date) -> int:
 
 def _keep(
     cursor: Any, use_case: UseCase, summary: Mapping[str, Any], decision: Decision, severity: str, day: date
-) -> int | None:
-    """Writes the incident that is opened or seen; gives its number."""
-    detail: dict[str, Any] = {"said": summary["said"], "performance": summary["detail"]["performance"]}
-    detail["picture"] = summary["detail"].get("picture")
-    if decision.ask:
-        detail["asked_window"] = str(day)
-    kept = [severity, summary["report"], summary["link"], decision.ask, Json(detail), sorted(decision.columns)]
-    if decision.seen is not None:
+) -> dict[int | str, int]:
+    """Writes the incidents that are seen and opened; gives their numbers, as `Decision.asked` names them."""
+    said: dict[str, Any] = {"said": summary["said"], "performance": summary["detail"]["performance"]}
+    said["picture"] = summary["detail"].get("picture")
+    numbers: dict[int | str, int] = {}
+    for incident_id, columns in decision.seen.items():
+        asks = decision.asked == incident_id
+        detail = said | ({"asked_window": str(day)} if asks else {})
         cursor.execute(
             """update ops.incidents set severity = %s, report = %s, link = %s,
                    asked_at = case when %s then now() else asked_at end,
                    detail = detail || %s || jsonb_build_object('columns', (select jsonb_agg(distinct name) from (
                        select jsonb_array_elements_text(detail -> 'columns') union select unnest(%s::text[])
                    ) as named (name))),
-                   last_window = greatest(last_window, %s) where incident_id = %s returning incident_id""",
-            (*kept, day, decision.seen),
+                   last_window = greatest(last_window, %s) where incident_id = %s""",
+            (severity, summary["report"], summary["link"], asks, Json(detail), sorted(columns), day, incident_id),
         )
-    elif decision.opened is not None:
+        numbers[incident_id] = incident_id
+    if decision.opened is not None:
+        asks = decision.asked == decision.opened
+        detail = said | {"columns": sorted(decision.columns)} | ({"asked_window": str(day)} if asks else {})
         cursor.execute(
             """insert into ops.incidents (severity, report, link, asked_at, detail, last_window, opened_window,
                    use_case, cause, model_version)
-               values (%s, %s, %s, case when %s then now() end, %s || jsonb_build_object('columns', %s::text[]), %s,
-                   %s, %s, %s, %s)
+               values (%s, %s, %s, case when %s then now() end, %s, %s, %s, %s, %s, %s)
                on conflict (use_case, cause) where ended_at is null do update
                    set last_window = greatest(incidents.last_window, excluded.last_window)
                returning incident_id""",
-            (*kept, day, day, use_case.slug, decision.opened, summary["model_version"]),
-        )
-    else:
-        return None
-    return int(cursor.fetchone()[0])
+            (severity, summary["report"], summary["link"], asks, Json(detail), day, day, use_case.slug, decision.opened,
+             summary["model_version"]),
+        )  # fmt: skip
+        numbers[decision.opened] = int(cursor.fetchone()[0])
+    return numbers
 
 
 def _suppress(cursor: Any, summary: Mapping[str, Any], decision: Decision) -> None:
     keys = ("use_case", "window_end", "window_start", "model_version")
-    for name, reason in (decision.suppressed or {}).items():
+    for name, reason in decision.suppressed.items():
         kind, _, column = name.partition(":")
         cursor.execute(
             f"update ops.drift_columns set suppressed = %s where ({', '.join(keys)}, kind, column_name)"
@@ -171,8 +180,11 @@ def answer(
     *,
     is_default: bool = False,
     settings: Settings | None = None,
-) -> str:
-    """Keeps what was said about an incident, by whom and why; gives the incident's state.
+) -> bool:
+    """Keeps what was said about an incident, by whom and why; whether it is to be done.
+
+    It is not where the incident is over by now, or its model is no longer the champion: what was asked has no object
+    any more, and to roll back, for one, might bring back the very model that drifted. The state stays as it is then.
 
     Args:
         use_case: whose.
@@ -190,12 +202,13 @@ def answer(
     if said not in STATES:
         raise SettingsError(f"{said!r} is no answer to an incident; it is one of {', '.join(STATES)}.")
     settings = settings or get_settings()
-    require(use_case, incident_id, settings)
-    state = "expired" if is_default else STATES[said]
+    incident, champion = require(use_case, incident_id, settings), current_champion(settings, use_case)
+    stands = incident["ended_at"] is None and (champion is None or champion.version == incident["model_version"])
+    state = incident["state"] if not stands else "expired" if is_default else STATES[said]
     database.query(
         settings.require_database(),
         "update ops.incidents set state = %s, answer = %s, answered_by = %s, reason = %s, answered_at = now()"
         " where incident_id = %s",
         (state, said, actor, reason[:1000], incident_id),
     )
-    return state
+    return stands

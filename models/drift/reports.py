@@ -15,10 +15,10 @@ from models import tracking
 from models.champion import require_champion
 from models.drift import evidently, page, performance, picture, quality, rows
 from models.drift.verdict import Part, Verdict, decide, numbers
-from models.drift.windows import Windows, plan, span
+from models.drift.windows import PART, Windows, plan, span
 from models.score import load_champion
 from pipelines import database, drift_log, ledger, shared
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, TooFewRowsError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -39,21 +39,34 @@ def report(use_case: UseCase, window: Window, settings: Settings | None = None) 
         As a row of `ops.drift_windows`, with `drifted` (columns) and `columns` (as in `ops.drift_columns`), `window`.
 
     Raises:
-        NotFoundError: there is no champion yet, or the window has too few rows.
+        NotFoundError: there is no champion yet.
+        TooFewRowsError: the window has too few rows, or lacks most of its days.
     """
     settings = settings or get_settings()
     url = settings.require_database()
     days = newest_days(use_case, window.end, url)
     with ledger.entry(url, use_case, "features", "drift", window) as entry:
         champion = require_champion(use_case, settings)
-        summary, path = _made(use_case, days, champion, settings)
-        drawn = picture.draw(summary["columns"], f"{use_case.slug}, {summary['window']}", path.with_suffix(".png"))
-        summary["link"], summary["detail"]["picture"] = _log(use_case, settings, summary, path, drawn)
-        path.with_suffix(".json").write_text(json.dumps(summary, indent=1))
-        shared.put(settings, path, drawn, path.with_suffix(".json"))
-        drift_log.record(url, summary, summary["columns"])
-        entry.counts = {"accepted": summary["rows"], "bytes": path.stat().st_size}
-        entry.detail = {name: summary[name] for name in ("verdict", "share", "drifted", "link")}
+        try:
+            summary, path = _made(use_case, days, champion, settings)
+        except TooFewRowsError as error:
+            entry.state, entry.detail, lacking = "missing", {"reason": str(error)}, error
+        else:
+            return _kept(use_case, settings, summary, path, entry)
+    raise lacking
+
+
+def _kept(
+    use_case: UseCase, settings: Settings, summary: dict[str, Any], path: Path, entry: ledger.Entry
+) -> dict[str, Any]:
+    """Draws the picture of a report, and logs and records both."""
+    drawn = picture.draw(summary["columns"], f"{use_case.slug}, {summary['window']}", path.with_suffix(".png"))
+    summary["link"], summary["detail"]["picture"] = _log(use_case, settings, summary, path, drawn)
+    path.with_suffix(".json").write_text(json.dumps(summary, indent=1))
+    shared.put(settings, path, drawn, path.with_suffix(".json"))
+    drift_log.record(settings.require_database(), summary, summary["columns"])
+    entry.counts = {"accepted": summary["rows"], "bytes": path.stat().st_size}
+    entry.detail = {name: summary[name] for name in ("verdict", "share", "drifted", "link")}
     return summary
 
 
@@ -75,6 +88,7 @@ def _made(use_case: UseCase, days: Window, champion: Any, settings: Settings) ->
     most = spans.rows or rows.MOST_WINDOW_ROWS
     current, total = rows.of_window(use_case, days, settings, min(most, rows.MOST_WINDOW_ROWS))
     spans = plan(use_case, days, train[use_case.day_column], current[use_case.day_column], rows.LEAST_ROWS)
+    _require_days(use_case, days, train, current, spans)
     every = rows.together(train, current)
     inputs = rows.inputs_of(use_case, model, every)
     if use_case.watches_volume:
@@ -90,6 +104,18 @@ def _made(use_case: UseCase, days: Window, champion: Any, settings: Settings) ->
         path, title, page.verdict_html(title, summary["said"], summary["columns"]), drawn
     )
     return summary | {"report": str(path)}, path
+
+
+def _require_days(use_case: UseCase, days: Window, train: pd.DataFrame, current: pd.DataFrame, spans: Windows) -> None:
+    """Refuses a part of a window: the mean of three days lies farther off than that of thirty, drift or none."""
+    column = use_case.day_column
+    windows = pd.concat([train[column], current[column]]).groupby(spans.member).nunique()
+    there, usual = int(windows.get(0, 0)), windows[windows.index > 0].median()
+    if there < PART * usual:
+        raise TooFewRowsError(
+            f"{use_case.slug} has features of {there} days in {days}, and windows have {usual:.0f}; a part of a window "
+            "is not held against whole ones. Bring the missing days in, or wait for them."
+        )
 
 
 def _parts(use_case: UseCase, model: Any, every: pd.DataFrame, inputs: pd.DataFrame, spans: Windows) -> list[Part]:
@@ -121,7 +147,7 @@ def _labelled(
     before = span(use_case, newest)
     try:
         found, _ = rows.of_window(use_case, before, settings, max(len(current), rows.LEAST_ROWS))
-    except NotFoundError:
+    except TooFewRowsError:
         return current.iloc[:0], before
     return found[found[use_case.target].notna()], before
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models import snapshot as snapshots
 from pipelines import database, extraction, lake, registry
-from pipelines.errors import NotFoundError
+from pipelines.errors import TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
@@ -60,12 +60,12 @@ def of_window(use_case: UseCase, days: Window, settings: Settings, most: int) ->
     """The features of those days, of more than `most` a sample, in the order of time; and how many there are in all.
 
     Raises:
-        NotFoundError: they are too few to say anything.
+        TooFewRowsError: they are too few to say anything.
     """
     url, within = settings.require_database(), f"{use_case.day_column} between '{days.start}' and '{days.end}'"
     (counted,) = database.query(url, f"select count(*) as rows from {use_case.feature_table} where {within}")
     if counted["rows"] < LEAST_ROWS:
-        raise NotFoundError(
+        raise TooFewRowsError(
             f"{use_case.slug} has {counted['rows']} rows of features in {days}, and a drift report needs {LEAST_ROWS}; "
             "name a window with data, or bring it in first."
         )

@@ -26,7 +26,7 @@ SLOTS_AROUND = 4
 """Slots before, and after, that of the window: with 30 days each, nine months of the year."""
 BEFORE = 3
 """Windows before it that one is held against, where they change slowly."""
-_PART = 0.5
+PART = 0.5
 """A window with less than this share of the rows that windows have in the middle is one of which days are missing."""
 
 
@@ -92,7 +92,7 @@ def plan(use_case: UseCase, window: Window, reference: pd.Series, current: pd.Se
         found[days < days.min() + (use_case.memory_days if warm_up is None else warm_up)] = -1
     sizes = np.bincount(found[found >= 0], minlength=len(ends))
     usual = np.median(sizes[sizes > 0]) if sizes.any() else 0
-    kept = np.flatnonzero(sizes >= max(least, _PART * usual))
+    kept = np.flatnonzero(sizes >= max(least, PART * usual))
     number = np.full(len(ends) + 1, -1)  # the last one is for rows of no window
     number[kept] = 1 + np.arange(len(kept))
     member = np.concatenate([number[found], np.zeros(len(current), int)])

@@ -18,8 +18,8 @@ from integration.rivers import AT_CUTOFF, LAST, SITES, USE_CASE, load
 
 from models import drift, snapshot
 from models.drift import page, reports
-from pipelines import database, drift_log, registry
-from pipelines.errors import NotFoundError
+from pipelines import database, drift_log, ledger, registry
+from pipelines.errors import TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.window import Window
 
@@ -114,5 +114,16 @@ def test_half_a_standard_deviation_in_one_feature_and_a_broken_sensor_are_found(
 def test_days_without_features_are_refused_in_a_sentence(
     reported: Callable[[], dict[str, Any]], rivers: Settings
 ) -> None:
-    with pytest.raises(NotFoundError, match="a drift report needs"):
+    with pytest.raises(TooFewRowsError, match="a drift report needs"):
         drift.report(USE_CASE, Window.parse("2030-01-01"), rivers)
+    newest = ledger.history(rivers.require_database(), USE_CASE, 1)[0]
+    assert newest["state"] == "missing"
+    assert "a drift report needs" in newest["detail"]["reason"]
+
+
+def test_a_part_of_a_window_is_not_held_against_whole_ones(
+    reported: Callable[[], dict[str, Any]], rivers: Settings
+) -> None:
+    began = LAST + timedelta(days=USE_CASE.drift_days - 12)
+    with pytest.raises(TooFewRowsError, match=f"features of 12 days in .*, and windows have {USE_CASE.drift_days}"):
+        drift.report(USE_CASE, Window(began, began), rivers)
