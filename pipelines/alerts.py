@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -94,14 +94,22 @@ def supersede(settings: Settings, key: str) -> None:
     )
 
 
-def reconcile(settings: Settings, prefix: str, found: Mapping[str, Finding]) -> dict[str, int]:
+def reconcile(
+    settings: Settings, prefix: str, found: Mapping[str, Finding], unknown: Collection[str] = ()
+) -> dict[str, int]:
     """Opens what a check has found, by key, and ends the open incidents of the same prefix that it no longer finds.
+
+    What could not be looked at (`unknown`) stays as it is.
 
     Returns:
         `open` (how many there are), `new` and `ended`.
     """
     new = sum(announce(settings, key, one.title, one.body, one.severity) for key, one in found.items())
-    gone = [row["key"] for row in open_alerts(settings) if row["key"].startswith(prefix) and row["key"] not in found]
+    gone = [
+        row["key"]
+        for row in open_alerts(settings)
+        if row["key"].startswith(prefix) and row["key"] not in {*found, *unknown}
+    ]
     for key in gone:
         end(settings, key)
     return {"open": len(found), "new": new, "ended": len(gone)}

@@ -26,6 +26,7 @@ XID_AGE = 1_000_000_000
 """Transactions since the last freeze; at about 2.1 billion Postgres refuses to write."""
 DISK_FREE = 0.05
 _DRIFT: dict[str, alerts.Severity] = {"low": "info", "medium": "warning", "high": "critical"}
+_SERVICE, _LOG = "health service", "health request log"
 LOG_LAG_S = 300.0
 """Age of an answer of the service that has not reached `serving.predictions` yet."""
 
@@ -41,8 +42,10 @@ def look(use_cases: Iterable[UseCase], settings: Settings, now: datetime) -> dic
     """
     cases = list(use_cases)
     found = dict([*_postgres(settings), *_disk(settings), *_mlflow(settings), *_service(settings)])
+    # A service that does not answer says nothing of its log: what was known of it stands
+    unknown = {_LOG} if _SERVICE in found else set()
     return {
-        "health": alerts.reconcile(settings, "health ", found),
+        "health": alerts.reconcile(settings, "health ", found, unknown),
         "drift": alerts.reconcile(settings, "drift ", dict(_drift(settings))),
         "freshness": freshness.watch(cases, settings, now),
         "sunsets": sunsets.watch(cases, settings, now.date()),
@@ -146,7 +149,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, Finding]]:
     body = _json(answer)
     if body is None:
         yield (
-            "health service",
+            _SERVICE,
             Finding(
                 "The prediction service does not answer",
                 f"{settings.serving_url}: {_said(answer)}. headwater status says how it is; headwater serve starts it.",
@@ -156,7 +159,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, Finding]]:
         return
     if not body.get("ready"):
         yield (
-            "health service",
+            _SERVICE,
             Finding(
                 "The prediction service is not ready", f"{body.get('error') or 'It does not say why.'}", "critical"
             ),
@@ -165,7 +168,7 @@ def _service(settings: Settings) -> Iterator[tuple[str, Finding]]:
     why = f": {log['failing']}" if log.get("failing") else ""
     if why or (log.get("rows") and log.get("oldest_s", 0) > LOG_LAG_S):
         yield (
-            "health request log",
+            _LOG,
             Finding(
                 "The request log lags behind",
                 f"{log.get('rows', 0)} answers wait to reach serving.predictions, the oldest for "

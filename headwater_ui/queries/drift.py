@@ -10,19 +10,23 @@ from pipelines.window import Window
 
 MOST_INCIDENTS = 50
 _WINDOWS = """
-select distinct on (window_end) window_start, window_end as day, model_version, verdict, share, p_value,
-       promised_rate, false_alarms_a_month, rows, reference_rows, said, report, made_at
+select distinct on (window_end) window_start, window_end as day, model_version, share, p_value,
+       case when verdict = 'calm' and p_value is null then 'not judged' else verdict end as verdict,
+       promised_rate, false_alarms_a_month, rows, reference_rows, reference_windows, said, report, made_at
 from ops.drift_windows where use_case = %(slug)s and window_end between %(start)s and %(end)s
 order by window_end, made_at desc"""
 _COLUMNS = """
+with looked as (
+    select distinct on (window_end) use_case, window_start, window_end, model_version from ops.drift_windows
+    where use_case = %(slug)s and window_end between %(start)s and %(end)s order by window_end, made_at desc)
 select kind, column_name, count(*) as windows, count(*) filter (where drifted) as drifted,
        array_agg(distance / nullif(threshold, 0) order by window_end) as times_threshold,
        (array_agg(distance order by window_end desc))[1] as distance,
        (array_agg(threshold order by window_end desc))[1] as threshold,
        (array_agg(p_value order by window_end desc))[1] as p_value,
-       (array_agg(drifted order by window_end desc))[1] as drifts_now,
+       coalesce(bool_or(drifted) filter (where window_end = (select max(window_end) from looked)), false) as drifts_now,
        max(window_end) filter (where drifted) as last_drift
-from ops.drift_columns where use_case = %(slug)s and window_end between %(start)s and %(end)s
+from looked join ops.drift_columns using (use_case, window_start, window_end, model_version)
 group by 1, 2 order by drifts_now desc, drifted desc, kind, column_name"""
 _WINDOW = """
 select column_name, kind, distance, threshold, p_value, drifted, suppressed, detail ->> 'said' as said,
@@ -53,7 +57,8 @@ def windows(warehouse: Warehouse, use_case: UseCase, window: Window) -> list[Row
 
 
 def columns(warehouse: Warehouse, use_case: UseCase, window: Window) -> list[Row]:
-    """The history of each column that was compared: distances in multiples of its threshold, how often it drifted."""
+    """The history of each column that was compared in the newest look at each window: distances in multiples of its
+    threshold, how often it drifted, and whether it does in the newest window."""
     return warehouse.rows(_COLUMNS, _days(use_case, window))
 
 

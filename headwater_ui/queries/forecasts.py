@@ -15,6 +15,12 @@ MOST_ROWS = 2_000
 SHOWN_ENTITIES = 200
 """Names that the field for an entity suggests."""
 _BATCH = "serving.predictions_batch where use_case = %(slug)s and channel = 'batch'"
+_FIRST = """model_version = (
+    select to_version from ops.promotions
+    where use_case = %(slug)s and alias = 'champion' and to_version is not null and bento is not null
+    order by promotion_id desc limit 1) desc nulls last, model_version desc"""
+"""Of several versions' forecasts the champion's comes first, then that of the newest: after a rollback the highest
+version is the one that was withdrawn."""
 
 
 def newest_day(warehouse: Warehouse, use_case: UseCase) -> date | None:
@@ -24,11 +30,11 @@ def newest_day(warehouse: Warehouse, use_case: UseCase) -> date | None:
 
 
 def of_entity(warehouse: Warehouse, use_case: UseCase, entity: str, window: Window) -> list[Row]:
-    """A row a day, by the newest version that has forecast it: day, model_version, outputs, actual."""
+    """A row a day, of the champion where it has forecast it: day, model_version, outputs, actual."""
     return warehouse.rows(
         f"""select distinct on (day) day, model_version, outputs, actual from {_BATCH}
               and entity = %(entity)s and day between %(start)s and %(end)s
-            order by day, model_version desc""",
+            order by day, {_FIRST}""",
         {"slug": use_case.slug, "entity": entity, "start": window.start, "end": window.end},
     )
 
@@ -47,11 +53,13 @@ def columns_of_entity(
 
 
 def of_all(warehouse: Warehouse, use_case: UseCase, window: Window, only_known: bool) -> list[Row]:
-    """The newest forecasts of the days, whose outcome is known if that is asked: entity, day, outputs, actual."""
+    """The newest forecasts of the days, whose outcome is known if that is asked, one an entity and day: entity, day,
+    outputs, actual."""
     known = "and actual is not null" if only_known else ""
     return warehouse.rows(
-        f"""select entity, day, outputs, actual from {_BATCH} and day between %(start)s and %(end)s {known}
-            order by day desc limit {MOST_ROWS}""",
+        f"""select distinct on (day, entity) entity, day, outputs, actual
+            from {_BATCH} and day between %(start)s and %(end)s {known}
+            order by day desc, entity, {_FIRST} limit {MOST_ROWS}""",
         {"slug": use_case.slug, "start": window.start, "end": window.end},
     )
 
@@ -61,7 +69,7 @@ def highest(warehouse: Warehouse, use_case: UseCase, day: date, value: str, rows
     return warehouse.rows(
         f"""select * from (
                 select distinct on (entity) entity, model_version, outputs, actual from {_BATCH} and day = %(day)s
-                order by entity, model_version desc) as newest
+                order by entity, {_FIRST}) as chosen
             order by (outputs ->> %(value)s)::double precision desc nulls last, entity limit %(rows)s""",
         {"slug": use_case.slug, "day": day, "value": value, "rows": rows},
     )

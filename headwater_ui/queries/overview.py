@@ -28,7 +28,9 @@ where use_case = any(%(slugs)s) and alias = 'champion' and to_version is not nul
 order by use_case, promotion_id desc"""
 _DRIFT = """
 select slug as use_case, newest.* from unnest(%(slugs)s) as slug cross join lateral (
-    select window_end, share, verdict from ops.drift_windows
+    select window_end, share,
+           case when verdict = 'calm' and p_value is null then 'not judged' else verdict end as verdict
+    from ops.drift_windows
     where use_case = slug order by window_end desc, made_at desc limit 1) as newest"""
 _INCIDENTS = """
 select use_case, count(*) as open, (array_agg(cause order by opened_at desc))[1] as cause,

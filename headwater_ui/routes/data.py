@@ -29,6 +29,8 @@ router = APIRouter()
 Store = Annotated[Warehouse, Depends(warehouse)]
 SHOWN_ROWS = 200
 """Rows in quarantine that the page lists; the CSV has all."""
+SHOWN_DAYS = 20
+"""Days to look at that the page lists: the newest, of all data sets."""
 PIECE_ROWS = 10_000
 STATES = {
     "loaded": "loaded",
@@ -53,6 +55,7 @@ def show(
     window = Window(date(asked, 1, 1), max(min(date(asked, 12, 31), today), date(asked, 1, 1)))
     expected = calendars.expected(case, window)
     days = coverage.states(case, window, data.entries(store, case, window), expected)
+    bad = [day for day in days if day.state in ("failed", "missing", "late", "quarantined")]
     counts, scores = data.counts(store, case, window), data.scores(store, case, window)
     for one in scores:
         one["trend"] = series.spark(one["scores"], f"{one['dimension']} of {one['dataset']} by day")
@@ -64,7 +67,7 @@ def show(
         states=STATES,
         knows_holidays=calendars.is_known(case, window),
         sets=[_dataset(name, own, counts.get(name, []), window) for name, own in _by_dataset(days).items()],
-        look=[day for day in reversed(days) if day.state in ("failed", "missing", "late", "quarantined")][:20],
+        look=sorted(bad, key=lambda day: (day.day, day.dataset), reverse=True)[:SHOWN_DAYS],
         scores=scores,
         recent=data.recent(store, case),
     )

@@ -84,6 +84,7 @@ def test_what_a_check_no_longer_finds_is_over_and_what_others_have_opened_stays(
     found = {"health mlflow": alerts.Finding("MLflow", "down"), "health disk": alerts.Finding("disk", "full")}
     assert alerts.reconcile(settings, "health ", found) == {"open": 2, "new": 2, "ended": 0}
     del found["health disk"]
+    assert alerts.reconcile(settings, "health ", found, {"health disk"}) == {"open": 1, "new": 0, "ended": 0}
     assert alerts.reconcile(settings, "health ", found) == {"open": 1, "new": 0, "ended": 1}
     assert [row["key"] for row in alerts.open_alerts(settings)] == ["drift flood", "health mlflow"]
     assert [row["key"] for row in alerts.recent(settings, 1)] == ["drift flood", "health mlflow", "health disk"]

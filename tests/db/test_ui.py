@@ -127,6 +127,64 @@ def test_forecasts_are_those_of_the_entity_and_the_days_that_were_asked_for(ann:
         assert ann.get(f"/forecasts/equities?{wrong}").status_code == 400, wrong
 
 
+def test_of_several_versions_forecasts_the_champions_are_shown(ann: TestClient, filled: Settings) -> None:
+    url = filled.require_database()
+    database.query(
+        url,
+        "insert into serving.predictions_batch (use_case, channel, entity, day, model_version, outputs)"
+        " select 'flood', 'batch', 'e1', %s, version, jsonb_build_object('discharge_m3s', 500 + version)"
+        " from unnest(array[52, 53]) as version",
+        (TODAY,),
+    )
+    try:
+        text = ann.get("/forecasts/flood", params={"entity": "e1"}).text
+    finally:
+        database.query(url, "delete from serving.predictions_batch where use_case = 'flood' and model_version > 1")
+    assert "552" in text
+    assert "553" not in text
+
+
+def test_a_window_that_nothing_can_be_said_of_is_not_called_calm(ann: TestClient, filled: Settings) -> None:
+    url, newest = filled.require_database(), TODAY + timedelta(days=1)
+    database.query(
+        url, "update ops.drift_columns set drifted = true where use_case = 'taxi' and column_name = 'feature_1'"
+    )
+    assert 'class="drifts"' in ann.get("/drift/taxi").text
+    database.query(
+        url,
+        "insert into ops.drift_windows (use_case, window_start, window_end, model_version, rows, reference_rows,"
+        " reference_windows, verdict, promised_rate, false_alarm_rate, false_alarms_a_month, share, said)"
+        " values ('taxi', %(day)s, %(day)s, 53, 40, 90, 3, 'calm', 0.01, 0, 0, 0, 'too few windows')",
+        {"day": newest},
+    )
+    try:
+        history, window, overview = (ann.get(path).text for path in ("/drift/taxi", f"/drift/taxi/{newest}", "/"))
+    finally:
+        database.query(url, "delete from ops.drift_windows where use_case = 'taxi' and model_version = 53")
+    assert "not judged" in history
+    assert 'class="drifts"' not in history  # what drifted in an earlier window alone
+    assert "90 rows in 3 windows" in window
+    assert "are to be expected" not in window
+    assert "too few windows to hold it against" in overview
+
+
+def test_the_days_to_look_at_are_the_newest_of_all_data_sets(ann: TestClient, filled: Settings) -> None:
+    url, year = filled.require_database(), TODAY.year - 2
+    days = {"weather": f"{year}-03-01", "discharge": f"{year}-06-01"}
+    for dataset, day in days.items():
+        database.query(
+            url,
+            "insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state, seconds,"
+            " peak_memory_mb, code_version) values ('flood', %s, 'check', %s, %s, 1, 'missing', 1, 1, 'x')",
+            (dataset, day, day),
+        )
+    try:
+        text = ann.get(f"/data/flood?year={year}").text
+    finally:
+        database.query(url, "delete from ops.ledger where code_version = 'x'")
+    assert f"headwater backfill flood --from {days['weather']} --to {days['discharge']} --plan" in text
+
+
 def test_what_a_use_case_is_called_and_says_is_escaped(ann: TestClient) -> None:
     text = ann.get("/forecasts/equities", params={"entity": '"><script>alert(1)</script>'}).text
     assert "<script>alert" not in text
