@@ -90,12 +90,12 @@ def apply(superuser_url: str, owner_url: str, passwords: Mapping[str, str]) -> N
 
 
 def _own(cursor: Any) -> None:
-    cursor.execute("select schemaname || '.' || tablename, tableowner from pg_tables"
-                   " where schemaname in ('ops', 'serving')")  # fmt: skip
-    for table, owner in cursor.fetchall():
+    cursor.execute("select schemaname, tablename, tableowner from pg_tables where schemaname in ('ops', 'serving')")
+    for schema, table, owner in cursor.fetchall():
         # To name the present owner again would wait for all that read the table
-        if owner != (wanted := OWNER if table in _KEPT else PIPELINE):
-            cursor.execute(f"alter table {table} owner to {wanted}")
+        if owner != (wanted := OWNER if f"{schema}.{table}" in _KEPT else PIPELINE):
+            names = sql.Identifier(schema, table), sql.Identifier(wanted)
+            cursor.execute(sql.SQL("alter table {} owner to {}").format(*names))
     for table in _APPEND_ONLY:
         cursor.execute(f"grant select, insert on {table} to {PIPELINE}")
     for function in _GUARDS:

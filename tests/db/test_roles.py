@@ -196,6 +196,19 @@ def test_the_service_is_refused_everything_else(ask: Ask, statement: str) -> Non
     _refused(ask, "serving", statement)
 
 
+def test_the_name_of_a_table_is_never_run_as_a_statement_when_the_containers_start_again(
+    ask: Ask, url_of: dict[str, str]
+) -> None:
+    planted = '"ledger owner to pipeline;alter role pipeline createdb;--"'
+    ask("pipeline", f"create table ops.{planted} (x int)")
+    ask("postgres", f"alter table ops.{planted} owner to postgres")
+    roles.apply(url_of["postgres"], url_of[roles.OWNER], PASSWORDS)
+    assert ask("pipeline", "select rolcreatedb from pg_roles where rolname = 'pipeline'") == [(False,)]
+    owner = "select tableowner from pg_tables where schemaname = 'ops' and tablename like 'ledger owner%'"
+    assert ask("pipeline", owner) == [("pipeline",)]
+    ask("pipeline", f"drop table ops.{planted}")
+
+
 def test_a_new_key_of_the_stack_takes_the_place_of_the_old_one(ask: Ask) -> None:
     listed = "select key_id from serving.api_keys where name = 'stack' and revoked_at is null"
     assert ask("pipeline", listed) == [("0123456789ab",)]
