@@ -13,7 +13,7 @@ import pytest
 from db.helpers import DAY, DISCHARGE, FLOOD, NOON, SITES, discharge, window_of
 from deltalake import DeltaTable
 
-from pipelines import lake
+from pipelines import lake, lake_bulk
 from pipelines.errors import NotFoundError
 from pipelines.storage import Store
 from pipelines.types import polars_schema
@@ -248,3 +248,21 @@ def test_the_lake_may_lie_in_a_folder_with_blanks_and_letters_of_any_language(tm
     odd.write("a b/ü", b"x")
     assert [item.name for item in (odd / "a b").list()] == ["ü"]
     assert odd.read("a b/ü") == b"x"
+
+
+def test_a_table_that_another_adds_to_while_it_is_replaced_holds_the_new_rows_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(store, discharge([1.0]))
+    merge(store / "other", discharge([2.0, 3.0]))
+    read = lake_bulk.reader
+
+    def and_another_adds(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        later = DAY + timedelta(days=400)  # a partition of which the table has nothing yet
+        merge(store, discharge([9.0], first=later), window_of(later))
+        return read(*arguments)
+
+    monkeypatch.setattr(lake_bulk, "reader", and_another_adds)
+    lake_bulk.replace_normalized(store, store / "other", FLOOD, DISCHARGE)
+    assert stored(store) == [2.0, 3.0]

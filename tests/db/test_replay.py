@@ -15,7 +15,20 @@ import polars as pl
 import pytest
 from db.helpers import DAY, FLOOD, fingerprint, lake_at, make_settings, values, window_of
 
-from pipelines import coverage, lake, ledger, quarantine, raw_tables, rebuild, recompute, registry, steps
+from pipelines import (
+    checking,
+    coverage,
+    database,
+    lake,
+    lake_bulk,
+    ledger,
+    quarantine,
+    raw_tables,
+    rebuild,
+    recompute,
+    registry,
+    steps,
+)
 from pipelines import fingerprint as fingerprints
 from pipelines.errors import DatabaseError
 from pipelines.landing import LandedObject, Received
@@ -108,6 +121,52 @@ def test_an_answer_that_was_never_checked_counts_as_received_first(settings: Set
     receive(settings, window_of(DAY), {0: 10, -1: 4})
     check(settings, window_of(DAY))
     assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
+
+
+def test_what_arrives_while_the_lake_is_rebuilt_is_in_it_afterwards(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(settings, window_of(DAY), {0: 10})
+    check(settings, window_of(DAY))
+    receive(settings, window_of(day(1)), {0: 11, 1: 5})  # and is not checked: the table will be another
+    replaced, held = lake_bulk.replace_normalized, []
+
+    def and_an_answer_comes(*arguments: Any) -> None:
+        taken = "select pg_try_advisory_xact_lock(hashtext('rebuild flood')) as got"
+        held.append(not database.query(settings.require_database(), taken)[0]["got"])
+        receive(settings, window_of(day(2)), {1: 6, 2: 7})
+        check(settings, window_of(day(2)))
+        # Another use case's rebuild, of nothing
+        rebuild.lake_from_landing(replace(GAUGES, slug="tides"), settings)
+        replaced(*arguments)
+
+    monkeypatch.setattr(lake_bulk, "replace_normalized", and_an_answer_comes)
+    (rebuilt,) = rebuild.lake_from_landing(GAUGES, settings)
+    assert not rebuilt.is_equal
+    assert stored(settings) == {0: 11, 1: 6, 2: 7}
+    assert held == [True]
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "part", lambda *_: SimpleNamespace(parse=parse))
+    assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
+    assert not [item for item in settings.lake.list() if item.name.startswith("rebuilding/")]
+
+
+def test_what_arrives_while_answers_are_replayed_makes_no_difference(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(settings, window_of(DAY), {0: 10})
+    check(settings, window_of(DAY))
+    applied = checking.apply
+
+    def and_an_answer_comes(*arguments: Any) -> Any:
+        monkeypatch.setattr(checking, "apply", applied)
+        receive(settings, window_of(day(1)), {0: 11, 1: 5})
+        check(settings, window_of(day(1)))
+        return applied(*arguments)
+
+    monkeypatch.setattr(checking, "apply", and_an_answer_comes)
+    assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
+    assert stored(settings) == {0: 11, 1: 5}
 
 
 def test_a_copy_of_yesterdays_bytes_is_missing_and_not_loaded(settings: Settings) -> None:
