@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from pipelines.ahead import ahead
 from pipelines.lake import within
 from pipelines.lake_layout import Layout, file_uris, history
-from pipelines.lake_tables import again_if_second, normalized_path, open_or_make, open_table, scan
+from pipelines.lake_tables import again_if_second, alone, normalized_path, open_or_make, open_table, scan
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import stored_schema
@@ -74,7 +74,8 @@ def _write_all(table: DeltaTable, layout: Layout, read: Callable[[Window], Itera
     rows = pa.RecordBatchReader.from_batches(
         _arrow(pl.DataFrame(schema=schema)).schema, (part for batch in batches for part in _arrow(batch).to_batches())
     )
-    write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite", **layout.write_options())
+    options = layout.write_options() | {"commit_properties": alone(table)}
+    write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite", **options)
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:

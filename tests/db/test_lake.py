@@ -228,6 +228,28 @@ def test_writers_of_one_master_table_at_once_all_arrive(store: Store) -> None:
     assert sorted(found.get_column("site_id").to_list()) == ["a", "b", "c"]
 
 
+def test_first_writers_of_one_master_table_at_once_leave_one_row_a_key(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier, overwrite, first = threading.Barrier(2), lake._overwrite, iter(range(2))
+
+    def together(*arguments: Any) -> None:
+        if next(first, None) is not None:  # when both have read; who comes second writes again, by itself
+            barrier.wait()
+        overwrite(*arguments)
+
+    monkeypatch.setattr(lake, "_overwrite", together)
+
+    def one(hours: int) -> None:
+        rows = pl.DataFrame([{"site_id": "01", "name": str(hours)}], schema=polars_schema(SITES))
+        lake.merge_normalized(store, FLOOD, SITES, window_of(DAY), rows, NOON + timedelta(hours=hours))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, (0, 1)))
+    found = lake.read_normalized(store, FLOOD, SITES, window_of(DAY))
+    assert found.select("site_id", "name").rows() == [("01", "1")]
+
+
 def test_a_training_snapshot_is_read_back_by_its_version(store: Store) -> None:
     first, second = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [3], "b": ["x"]})
     assert lake.write_snapshot(store, FLOOD, first)[1] == 0
