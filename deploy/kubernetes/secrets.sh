@@ -8,7 +8,7 @@ set -eu
 file=${1:-./.env}
 case $file in */*) ;; *) file=./$file ;; esac
 . "$file"
-all=$(env -i PATH="$PATH" sh -c 'set -a && . "$1" && env' sh "$file")
+all=$(env -i PATH="$PATH" DATABASE_ADMIN=postgres sh -c 'set -a && . "$1" && env' sh "$file")
 : "${SERVING_KEY:?make env writes such a file}"
 : "${DATABASE_SERVER:?write it into $file, such as postgres.example.org:5432}"
 

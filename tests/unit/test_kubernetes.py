@@ -18,8 +18,19 @@ import yaml
 
 from headwater.containers import environment, init
 from headwater.stack import airflow_env
+from pipelines.errors import StackError
 from pipelines.settings import PROJECT, Settings, layers, read_settings, refusals
-from tests.cluster import BY_HAND, CHART, containers, make_secrets, manifests, pods, read_secrets, settings, values
+from tests.cluster import (
+    BY_HAND,
+    CHART,
+    containers,
+    make_secrets,
+    manifests,
+    pods,
+    read_secrets,
+    settings,
+    values,
+)
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
@@ -253,8 +264,15 @@ def test_the_first_job_finds_postgres_where_it_is(
         raise StopError(url("postgres"))
 
     monkeypatch.setattr(init, "make_databases", stop)
-    with pytest.raises(StopError, match=f"^postgresql://postgres:[^@]+@{BY_HAND['DATABASE_SERVER']}/postgres$"):
-        init.run(made["headwater-databases"])
+    given = made["headwater-databases"]
+    for more, login in (
+        ({}, "postgres:[^@]+"),
+        ({"DATABASE_ADMIN": "the@boss", "POSTGRES_PASSWORD": "abc/d:e"}, "the%40boss:abc%2Fd%3Ae"),
+    ):
+        with pytest.raises(StopError, match=f"^postgresql://{login}@{BY_HAND['DATABASE_SERVER']}/postgres$"):
+            init.run(given | more)
+    with pytest.raises(StackError, match="DATABASE_ADMIN is pipeline, a role that is made here with fewer rights"):
+        init.run(given | {"DATABASE_ADMIN": "pipeline"})
 
 
 def test_airflow_takes_ours_before_what_the_chart_writes_into_its_file(
