@@ -22,6 +22,7 @@ from headwater.containers import care, init, roles, secrets
 from headwater.stack.databases import create_databases, is_migrated, migrate, open_cursor
 from headwater.stack.files import free_port
 from headwater.stack.postgres import Cluster, temporary_cluster
+from models.serving.bento import bento_folder
 from pipelines import database
 from pipelines.errors import NotFoundError, StackError
 from pipelines.settings import Settings
@@ -176,8 +177,9 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
     monkeypatch.setattr(care, "_settings", lambda: there)
     care.restore(new.given, "made")
     assert is_migrated(new.url("mlflow"), "mlflow")
-    for shared in (there.home, tmp_path / "new-store"):
-        assert (shared / BENTO / "bento.yaml").read_text() == "by another machine"
+    elsewhere = Settings(home=tmp_path / "elsewhere", files_url=there.files_url)
+    for machine in (there, elsewhere):
+        assert (bento_folder(machine, "headwater-flood:v1") / "bento.yaml").read_text() == "by another machine"
     care.prepare(new.given)
     _warehouse(new)
     assert new.ask("analyst", "select count(*) from flood.features") == [(1,)]
