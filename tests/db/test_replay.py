@@ -23,6 +23,7 @@ from pipelines import (
     lake_bulk,
     ledger,
     quarantine,
+    raw,
     raw_tables,
     rebuild,
     recompute,
@@ -190,6 +191,39 @@ def test_a_stale_answer_does_not_undo_a_correction(settings: Settings) -> None:
     assert stored(settings) == {0: 20, 1: 21, 2: 22}
 
 
+def test_what_left_the_quarantine_and_was_not_loaded_is_loaded_by_the_next_call(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = tuple(replace(column, maximum=5) if column.name == "level" else column for column in READINGS.columns)
+    strict = replace(GAUGES, datasets=(replace(READINGS, columns=columns),))
+    for offset, levels in ((0, {0: 10}), (1, {1: 4})):
+        receive(settings, window_of(day(offset)), levels)
+        check(settings, window_of(day(offset)), strict)
+        load(settings, window_of(day(offset)), strict)
+    transformed: list[Window] = []
+
+    def transform(_: UseCase, window: Window, *__: object) -> dict[str, Any]:
+        transformed.append(window)
+        return {}
+
+    def killed(*_: object) -> None:
+        raise DatabaseError("the server is gone")
+
+    monkeypatch.setattr(steps, "transform", transform)
+    with monkeypatch.context() as patched:
+        patched.setattr(raw, "load", killed)
+        with pytest.raises(DatabaseError, match="is gone"):
+            quarantine.readmit(GAUGES, settings)
+    assert quarantine.rows(GAUGES, settings).is_empty()
+    assert stored(settings) == {0: 10, 1: 4}
+    levels_of = "select level from raw_flood.readings order by day"
+    assert values(settings.require_database(), levels_of) == [4]
+    for _ in range(2):
+        assert quarantine.readmit(GAUGES, settings) == 0
+        assert values(settings.require_database(), levels_of) == [10, 4]
+        assert transformed == [window_of(DAY)]
+
+
 def test_a_holiday_is_not_expected_and_nothing_is_asked(settings: Settings) -> None:
     closed = replace(GAUGES, calendar=Calendar(kind="weekdays", added=(str(day(9)),)))
     saturday = window_of(date(2024, 3, 2))
@@ -230,9 +264,9 @@ def test_a_widened_type_asks_for_a_rebuild_which_makes_the_tables_of_the_new_con
     ):
         load(settings, window_of(DAY), wider)
     rebuild.lake_from_landing(wider, settings)
-    raw = raw_tables.raw_table(wider, wider.datasets[0])
+    table = raw_tables.raw_table(wider, wider.datasets[0])
     assert stored(settings, wider) == {0: 10.0}
-    assert fingerprint(settings.require_database(), raw)[0] == 1
+    assert fingerprint(settings.require_database(), table)[0] == 1
 
 
 def test_a_changed_row_without_a_day_makes_the_features_of_all_days_due(settings: Settings) -> None:
