@@ -20,6 +20,7 @@ from pipelines import (
     extraction,
     fingerprint,
     lake,
+    lake_check,
     lake_shards,
     ledger,
     quarantine,
@@ -276,6 +277,13 @@ def test_two_that_join_the_first_answers_of_a_month_at_once_leave_its_rows_once(
     ids = lake.read_normalized(settings.lake, TAXI, TRIPS, MARCH).get_column("trip_id")
     assert 3_000 < len(ids) <= 3_500
     assert ids.is_unique().all()
+
+
+def test_what_is_kept_of_each_shard_is_no_fault_of_the_lake(march: Settings) -> None:
+    kept = [item.name for item in march.lake.list() if item.name.startswith("staging/taxi/trips/")]
+    assert len(kept) == newest(march, "check")["detail"]["shards"]
+    for use_case in (None, TAXI):
+        assert [finding for finding in lake_check.check(march.lake, use_case) if finding.wrong] == []
 
 
 def test_both_layers_made_anew_are_as_they_were(march: Settings) -> None:
