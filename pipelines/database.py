@@ -16,6 +16,30 @@ from pipelines.errors import DatabaseError
 if TYPE_CHECKING:
     import polars as pl
 
+_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+"""Seconds of silence after which the other machine is asked for, between questions, and how many stay unanswered."""
+
+
+def dial(url: str) -> psycopg2.extensions.connection:
+    """A connection that either side gives up within two minutes of the other's machine being gone.
+
+    What a session has locked stays locked until the server gives it up, which by itself takes it two hours. Keepalives
+    that the address names are left as they are.
+
+    Raises:
+        psycopg2.Error: Postgres cannot be reached.
+    """
+    given = psycopg2.extensions.parse_dsn(url)
+    ours = {name: value for name, value in _KEEPALIVES.items() if name not in given}
+    connection = psycopg2.connect(url, connect_timeout=10, **ours)
+    if "tcp_keepalives" not in given.get("options", ""):
+        # Not among the options: libpq's own variable for those would count no longer, and poolers refuse them
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(f"set tcp_{name} = {value}" for name, value in _KEEPALIVES.items()))
+        connection.autocommit = False
+    return connection
+
 
 @contextmanager
 def connect(url: str) -> Iterator[psycopg2.extensions.connection]:
@@ -25,7 +49,7 @@ def connect(url: str) -> Iterator[psycopg2.extensions.connection]:
         DatabaseError: Postgres cannot be reached, or refused a statement.
     """
     try:
-        connection = psycopg2.connect(url, connect_timeout=10)
+        connection = dial(url)
     except psycopg2.Error as error:
         raise DatabaseError(f"Postgres cannot be reached: {one_line(error)}. Start it with `headwater up`.") from error
     try:

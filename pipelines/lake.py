@@ -26,6 +26,7 @@ from pipelines.lake_layout import FOR_GOOD, Layout, compression, file_uris, hist
 from pipelines.lake_tables import (
     adopt,
     again_if_second,
+    alone,
     normalized_path,
     open_or_make,
     open_table,
@@ -149,7 +150,7 @@ def _overwrite(table: DeltaTable, dataset: Dataset, rows: pl.DataFrame, touched:
     """Puts the rows of the touched days (without days: all) in place of the table's, as the table was read."""
     layout = Layout.of(dataset, table)
     if dataset.day_column is None or touched is None:
-        write_deltalake(table, rows, mode="overwrite", **layout.write_options())
+        write_deltalake(table, rows, mode="overwrite", commit_properties=alone(table), **layout.write_options())
         return
     rows = rows.filter(pl.col(dataset.day_column).is_between(pl.lit(touched.start), pl.lit(touched.end)))
     rows = layout.with_partition(rows)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from pipelines.ahead import ahead
 from pipelines.lake import within
 from pipelines.lake_layout import Layout, file_uris, history
-from pipelines.lake_tables import normalized_path, open_or_make, open_table, scan
+from pipelines.lake_tables import again_if_second, alone, normalized_path, open_or_make, open_table, scan
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import stored_schema
@@ -51,24 +51,31 @@ def extent(lake: Store, use_case: UseCase, dataset: Dataset) -> Window | None:
 
 
 @guarded
+@again_if_second
 def replace_normalized(lake: Store, other: Store, use_case: UseCase, dataset: Dataset) -> None:
-    """Gives a normalized table the rows, and the columns, of the one in another lake, as one new version."""
+    """Gives a normalized table the rows, and the columns, of the one in another lake, as one new version.
+
+    What others have written since is gone then; earlier versions have it.
+    """
     path, layout = normalized_path(lake, use_case, dataset), Layout.of(dataset)
-    schema = stored_schema(dataset) | layout.schema
-    open_or_make(path, schema, history(use_case, dataset), layout.partition_by)
+    table = open_or_make(path, stored_schema(dataset) | layout.schema, history(use_case, dataset), layout.partition_by)
+    while True:
+        read = table.version()
+        _write_all(table, layout, reader(other, use_case, dataset))
+        # A file that another has added since the table was read is not among those that the write took out
+        if table.version() == read + 1:
+            return
+
+
+def _write_all(table: DeltaTable, layout: Layout, read: Callable[[Window], Iterator[pl.DataFrame]]) -> None:
+    schema = stored_schema(layout.dataset) | layout.schema
     # Read in a thread of its own: deltalake cannot open a table on the thread on which it writes another
-    batches = (layout.with_partition(rows) for rows in ahead(reader(other, use_case, dataset)(EVER)))
+    batches = (layout.with_partition(rows) for rows in ahead(read(EVER)))
     rows = pa.RecordBatchReader.from_batches(
         _arrow(pl.DataFrame(schema=schema)).schema, (part for batch in batches for part in _arrow(batch).to_batches())
     )
-    write_deltalake(
-        path.url,
-        rows,
-        mode="overwrite",
-        schema_mode="overwrite",
-        storage_options=path.delta_options,
-        **layout.write_options(),
-    )
+    options = layout.write_options() | {"commit_properties": alone(table)}
+    write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite", **options)
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:

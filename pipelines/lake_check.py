@@ -18,7 +18,7 @@ from pipelines.spec import UseCase
 from pipelines.storage import Store, Stored, guarded
 from pipelines.table_check import check_table
 
-LAYERS = ("landing", "normalized", "quarantine", "snapshots")
+LAYERS = ("landing", "normalized", "quarantine", "snapshots", "staging")
 
 
 @guarded
@@ -86,6 +86,8 @@ def _names(case: UseCase) -> str:
         rf"landing/{case.slug}/objects/[0-9a-f]{{2}}/[0-9a-f]{{64}}"
         rf"|landing/{case.slug}/({datasets})/{day}_{day}/[^/]+\.json"
         rf"|(normalized|quarantine)/{case.slug}/({datasets})/{table}|snapshots/{case.slug}/{table}"
+        # What was found of each shard of an answer, which may be joined again
+        rf"|staging/{case.slug}/({datasets})/{day}_{day}/[^/]+/\d{{5}}\.json"
     )
 
 

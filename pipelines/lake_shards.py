@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from pipelines.lake_layout import history
-from pipelines.lake_tables import adopt, again_if_second, open_or_make, open_table, scan
+from pipelines.lake_tables import adopt, again_if_second, alone, open_or_make, open_table, scan
 from pipelines.spec import Dataset, UseCase
 from pipelines.storage import Store, guarded
 from pipelines.types import REVISED_AT
@@ -140,7 +140,12 @@ def commit(
         return "superseded"
     actions: list[Any] = [file.action(month) for file in files]
     table.create_write_transaction(
-        actions, "overwrite", table.schema(), partition_by=[MONTH], partition_filters=[(MONTH, "=", month)]
+        actions,
+        "overwrite",
+        table.schema(),
+        partition_by=[MONTH],
+        partition_filters=[(MONTH, "=", month)],
+        commit_properties=alone(table),
     )
     return "updated" if present.height else "inserted"
 

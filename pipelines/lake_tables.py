@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import polars as pl
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -26,6 +26,15 @@ again_if_second = retry(
     wait=wait_random_exponential(multiplier=0.05, max=2),
     reraise=True,
 )
+
+
+def alone(table: DeltaTable) -> CommitProperties:
+    """Of a commit that is refused where another one with these properties was made since the table was read.
+
+    For writes that name no rows by a predicate: Delta holds them only against the files that they take out, and of two
+    that found nothing to take out both would stand.
+    """
+    return CommitProperties(app_transactions=[Transaction("headwater", table.version() + 1)])
 
 
 def normalized_path(lake: Store, use_case: UseCase, dataset: Dataset) -> Store:

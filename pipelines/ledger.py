@@ -134,3 +134,19 @@ def checked(url: str, use_case: UseCase, dataset: str, window: Window) -> set[st
         (use_case.slug, dataset, window.start, window.end),
     )
     return {row["content_hash"] for row in rows}
+
+
+def unloaded(url: str, use_case: UseCase) -> list[tuple[str, Window]]:
+    """The data sets and windows whose newest sound check no load of their days has followed: the lake alone has it."""
+    database.ensure_ops(url)
+    rows = database.query(
+        url,
+        """select dataset, window_start, window_end from ops.ledger c
+           where use_case = %s and step = 'check' and state not in ('failed', 'not-expected') and not exists (
+               select from ops.ledger l where l.use_case = c.use_case and l.dataset = c.dataset and l.step = 'load'
+               and l.state <> 'failed' and l.window_start <= c.window_start and l.window_end >= c.window_end
+               and l.ledger_id > c.ledger_id)
+           group by 1, 2, 3 order by 1, 2, 3""",
+        (use_case.slug,),
+    )
+    return [(row["dataset"], Window(row["window_start"], row["window_end"])) for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from pipelines import lake, steps
+from pipelines import lake, ledger, steps
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 from pipelines.steps import Counts
@@ -33,15 +33,22 @@ def readmit(
     """Replays landing for each window that has rows in quarantine; gives how many rows left it.
 
     Nothing is asked of an upstream. What the present contract and parser accept is loaded, and the features that it
-    reaches are computed; the rest stays where it is.
+    reaches are computed; the rest stays where it is. What an earlier call has checked, and could not load, is loaded as
+    well.
     """
     before = rows(use_case, settings, dataset)
-    windows = before.select("dataset", "window_start", "window_end").unique().sort(pl.all())
-    for name, start, end in windows.iter_rows():
-        window = Window(start, end)
-        on_step("check", name, steps.check(use_case, use_case.dataset(name), window, settings))
-        on_step("load", name, steps.load(use_case, use_case.dataset(name), window, settings))
+    found = before.select("dataset", "window_start", "window_end").unique().sort(pl.all())
+    held = [(name, Window(start, end)) for name, start, end in found.iter_rows()]
+    names = {dataset} if dataset else {item.name for item in use_case.stored}
+    waiting = [one for one in ledger.unloaded(settings.require_database(), use_case) if one[0] in names]
+    touched = False
+    for name, window in dict.fromkeys((*held, *waiting)):
+        if (name, window) in held:
+            on_step("check", name, steps.check(use_case, use_case.dataset(name), window, settings))
+        loaded = steps.load(use_case, use_case.dataset(name), window, settings)
+        on_step("load", name, loaded)
+        touched = touched or bool(loaded.get("touched"))
     left = before.height - rows(use_case, settings, dataset).height
-    if left:
-        on_step("transform", "features", steps.transform(use_case, Window(start, end), settings))
+    if left or touched:
+        on_step("transform", "features", steps.transform(use_case, window, settings))
     return left

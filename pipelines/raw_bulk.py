@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg2
 
+from pipelines.database import dial
 from pipelines.feed import Feed, Read
 from pipelines.raw_tables import Partition, raw_table
 from pipelines.spec import Dataset, UseCase
@@ -72,7 +73,7 @@ def _hidden(part: Partition) -> str:
 
 def _stream(url: str, use_case: UseCase, dataset: Dataset, jobs: Iterator[tuple[Partition, Feed]]) -> None:
     """Fills one partition after the other over one connection, until there is none left."""
-    with closing(psycopg2.connect(url, connect_timeout=10)) as connection, connection.cursor() as cursor:
+    with closing(dial(url)) as connection, connection.cursor() as cursor:
         # Two streams share the iterator: `next` on a list's is atomic
         for part, feed in jobs:
             try:

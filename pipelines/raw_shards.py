@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import psycopg2
 
-from pipelines.database import connect, one_line, query
+from pipelines.database import connect, dial, one_line, query
 from pipelines.errors import DatabaseError, NotFoundError
 from pipelines.feed import Feed
 from pipelines.lake_bulk import BATCH_ROWS
@@ -104,7 +104,7 @@ def load(lake: Store, url: str, use_case: UseCase, dataset: Dataset, shard: Load
     days = f"{dataset.day_column} >= '{first}' and {dataset.day_column} < '{after}'"
     bounds = f"constraint bounds check ({days} and {row} >= {ids.start} and {row} < {ids.stop})"
     try:
-        with closing(psycopg2.connect(url, connect_timeout=10)) as connection, connection.cursor() as cursor:
+        with closing(dial(url)) as connection, connection.cursor() as cursor:
             cursor.execute(f"select pg_advisory_xact_lock(hashtext('{shard.table}'))")
             cursor.execute(f"drop table if exists {shard.table}")
             cursor.execute(f"create table {shard.table} (like {raw_table(use_case, dataset)}, {bounds})")

@@ -6,7 +6,7 @@ whether anything was different.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -50,25 +50,45 @@ def lake_from_landing(use_case: UseCase, settings: Settings, report: Report = la
     """Replays every landed answer in the order received, into tables aside, and puts what differs in place.
 
     An answer that breaks the contract stays out, as it did when it was checked. The history of a table stays: its new
-    content is one more version.
+    content is one more version. Answers may come and be checked meanwhile; they are in the new content as well. Another
+    rebuild of the use case waits.
     """
-    landing, aside = Landing(settings.lake, use_case), settings.lake / "rebuilding"
+    landing, aside = Landing(settings.lake, use_case), settings.lake / "rebuilding" / use_case.slug
     rebuilt = []
-    for dataset in use_case.stored:
+    with database.exclusively(settings.require_database(), _lock(use_case)):
+        for dataset in use_case.stored:
+            _clear(aside)
+            landed = _replay(landing, aside, dataset, [], report)
+            landed = _replay(landing, aside, dataset, landed, report)  # the first time may have taken minutes
+            before = fingerprint.of_lake(settings.lake, use_case, dataset)
+            after = fingerprint.of_lake(aside, use_case, dataset)
+            if before != after:
+                lake_bulk.replace_normalized(settings.lake, aside, use_case, dataset)
+                _replay(landing, settings.lake, dataset, landed, report)
+            rebuilt.append(Rebuilt("lake", f"normalized/{use_case.slug}/{dataset.name}", before, after))
+            report(f"{dataset.name}: {after}")
         _clear(aside)
-        for envelope in landing.all(dataset):
+    return rebuilt
+
+
+def _lock(use_case: UseCase) -> str:
+    return f"rebuild {use_case.slug}"
+
+
+def _replay(
+    landing: Landing, lake: Store, dataset: Dataset, known: Sequence[Envelope], report: Report
+) -> list[Envelope]:
+    """Applies the answers that have landed beside the known ones, and those received after them; gives all landed."""
+    landed, links = landing.all(dataset), {landing.link(envelope) for envelope in known}
+    new = [envelope.fetched_at for envelope in landed if landing.link(envelope) not in links]
+    # Whatever is applied out of its order, the answers received later have the last word
+    for envelope in landed:
+        if new and envelope.fetched_at >= new[0]:
             try:
-                _apply(landing, aside, dataset, envelope)
+                _apply(landing, lake, dataset, envelope)
             except ContractError as error:
                 report(f"{dataset.name} {envelope.window} left out: {error}")
-        before = fingerprint.of_lake(settings.lake, use_case, dataset)
-        after = fingerprint.of_lake(aside, use_case, dataset)
-        if before != after:
-            lake_bulk.replace_normalized(settings.lake, aside, use_case, dataset)
-        rebuilt.append(Rebuilt("lake", f"normalized/{use_case.slug}/{dataset.name}", before, after))
-        report(f"{dataset.name}: {after}")
-    _clear(aside)
-    return rebuilt
+    return landed
 
 
 def _apply(landing: Landing, aside: Store, dataset: Dataset, envelope: Envelope) -> None:
@@ -85,13 +105,14 @@ def _clear(folder: Store) -> None:
 def warehouse_from_lake(use_case: UseCase, settings: Settings, report: Report = lambda said: None) -> list[Rebuilt]:
     """Loads the lake into a new schema, exchanges it for `raw_<slug>`, and computes the features of all days.
 
-    Loads of the use case wait meanwhile. Until the exchange, readers see the old tables.
+    Loads of the use case, and another rebuild of it, wait meanwhile. Until the exchange, readers see the old tables.
     """
     url = settings.require_database()
     aside = replace(use_case, slug=f"{use_case.slug}__new")
     before = _fingerprints(url, use_case)
-    database.query(url, f"drop schema if exists {aside.raw_schema} cascade")
     with ExitStack() as locks:
+        locks.enter_context(database.exclusively(url, _lock(use_case)))
+        database.query(url, f"drop schema if exists {aside.raw_schema} cascade")
         for dataset in use_case.stored:
             locks.enter_context(database.exclusively(url, raw_table(use_case, dataset)))
         for dataset in use_case.stored:

@@ -56,22 +56,29 @@ def names(settings: Settings, folder: Path) -> list[str]:
     return [item.name for item in _below(settings, store, folder).list() if "/" not in item.name]
 
 
-def put_folder(settings: Settings, folder: Path, last: str) -> None:
-    """Copies a folder into the store, the file `last` at the end: whoever finds that one finds all.
+def put_folder(settings: Settings, folder: Path, last: str, sha256: str) -> None:
+    """Copies a folder into the store, below its own hash, and then says of which hash the folder of that name is.
 
-    One that is whole in the store already is never replaced.
+    What was said first counts: of two that come at once, the files of the one that is second are never read.
 
     Raises:
         StorageError: the store cannot be used.
     """
-    if (store := settings.files) is None or _below(settings, store, folder).exists(last):
+    store = settings.files
+    if store is None or _stored(settings, store, folder, last) is not None:
         return
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / last]
-    put(settings, *paths, folder / last)
+    place = store / _builds(settings, folder) / sha256
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            place.write_file(path.relative_to(folder).as_posix(), path)
+    store.create(_pointer(settings, folder), sha256.encode())
 
 
 def fetch_folder(settings: Settings, folder: Path, last: str) -> bool:
     """Copies a folder out of the store to its place in the home folder, unless it is there; whole or not at all.
+
+    Args:
+        last: a file that every such folder has, and that each build has otherwise.
 
     Returns:
         Whether it is there now.
@@ -82,8 +89,8 @@ def fetch_folder(settings: Settings, folder: Path, last: str) -> bool:
     store = settings.files
     if folder.exists() or store is None:
         return folder.exists()
-    place = _below(settings, store, folder)
-    if not place.exists(last):
+    place = _stored(settings, store, folder, last)
+    if place is None:
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
@@ -111,12 +118,29 @@ def take_stored(settings: Settings, folder: Path, last: str) -> None:
     store = settings.files
     if store is None or not folder.exists():
         return
-    place, ours = _below(settings, store, folder), folder / last
-    if not place.exists(last) or (ours.is_file() and ours.read_bytes() == place.read(last)):
+    place, ours = _stored(settings, store, folder, last), folder / last
+    if place is None or (ours.is_file() and ours.read_bytes() == place.read(last)):
         return
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=PART) as name, suppress(FileNotFoundError):
         folder.rename(Path(name, folder.name))
     fetch_folder(settings, folder, last)
+
+
+def _stored(settings: Settings, store: Store, folder: Path, last: str) -> Store | None:
+    """Where a folder is in the store; None where it is not, or not yet."""
+    pointer = _pointer(settings, folder)
+    # Before there were pointers its files had its own name, and `last` was written after all others
+    where = f"{_builds(settings, folder)}/{store.read(pointer).decode()}" if store.exists(pointer) else ""
+    place = store / (where or _name(settings, folder))
+    return place if place.exists(last) else None
+
+
+def _builds(settings: Settings, folder: Path) -> str:
+    return f"{_name(settings, folder)}.builds"
+
+
+def _pointer(settings: Settings, folder: Path) -> str:
+    return f"{_name(settings, folder)}.build"
 
 
 def _sweep(folder: Path) -> None:

@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
@@ -118,6 +118,16 @@ class Store:
         client, prefix = self._client()
         with self.guard():
             client.put(prefix + name, body)
+
+    def create(self, name: str, body: bytes) -> bool:
+        """Writes an object where there is none of that name; False where there is one, whosoever was first."""
+        from obstore.exceptions import AlreadyExistsError
+
+        client, prefix = self._client()
+        with self.guard(), suppress(AlreadyExistsError):
+            client.put(prefix + name, body, mode="create")
+            return True
+        return False
 
     def write_file(self, name: str, path: Path) -> None:
         """Writes a file of this machine as an object, in pieces; whole or not at all."""

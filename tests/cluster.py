@@ -26,9 +26,16 @@ BY_HAND = {
 }
 """What whoever has the servers writes into `.env`."""
 KUBECTL = """#!/bin/sh
-[ "$1 $2 $3 $5" = "create secret generic --from-env-file=/dev/stdin" ] || exit 1
-echo "== $4"
-exec cat
+mkdir -p "$0.kept"
+case "$*" in
+"get secret $3 --ignore-not-found -o name") [ ! -e "$0.kept/$3" ] || echo "secret/$3" ;;
+"get secret $3 -o go-template="*base64decode*) cat "$0.kept/$3" ;;
+"create secret generic $4 --from-env-file=/dev/stdin")
+	[ ! -e "$0.kept/$4" ] || { echo "Error from server (AlreadyExists): secrets $4 already exists" >&2; exit 1; }
+	echo "== $4"
+	grep . | tee "$0.kept/$4" ;;
+*) exit 1 ;;
+esac
 """
 
 
@@ -64,16 +71,26 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def make_secrets(folder: Path, given: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs secrets.sh over a new `.env` and `given`, with a kubectl that shows what it is told."""
+    """Runs secrets.sh over a new `.env` and `given`, with a kubectl that keeps and shows what it is told."""
     secrets.write(folder / ".env", ["ann:admin", "ben:op"])
-    with (folder / ".env").open("a") as file:
-        file.writelines(f"{name}='{value}'\n" for name, value in (given or {}).items())
     (folder / "kubectl").write_text(KUBECTL)
     (folder / "kubectl").chmod(0o755)
+    return make_secrets_again(folder, given)
+
+
+def make_secrets_again(folder: Path, given: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs it once more, over the `.env` that is there and `given`."""
+    with (folder / ".env").open("a") as file:
+        file.writelines(f"{name}='{value}'\n" for name, value in (given or {}).items())
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "DATABASE_OF_SOMEBODY": "outside"}
     return subprocess.run(
         ["sh", str(FOLDER / "secrets.sh")], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def kept_secret(folder: Path, name: str) -> Path:
+    """Where that kubectl keeps a secret; who deletes the file deletes the secret."""
+    return folder / "kubectl.kept" / f"headwater-{name}"
 
 
 def read_secrets(said: str) -> dict[str, dict[str, str]]:

@@ -83,5 +83,5 @@ def _refuse_foreign(settings: Settings, kept: Mapping[str, str]) -> None:
 
 
 def in_containers(settings: Settings, url: Callable[[str], str]) -> Place:
-    """That of the containers; `url` gives a database's URL as Postgres' superuser."""
+    """That of the containers; `url` gives a database's URL as whoever made it."""
     return Place("containers", {name: url(name) for name in DATABASES}, settings.home, settings.lake)

@@ -10,7 +10,7 @@ from headwater.backup import restore as job
 from headwater.backup.place import Place, in_containers
 from headwater.console import progress
 from headwater.containers import roles
-from headwater.containers.init import passwords_of, url_of
+from headwater.containers.init import ADMIN, passwords_of, urls
 from headwater.stack.databases import create_role, make_databases, open_cursor
 from models.serving.bento import bento_folder, publish
 from pipelines import database
@@ -33,8 +33,7 @@ def backup(given: Mapping[str, str], folder: str, options: Sequence[str]) -> Non
     """
     if odd := [option for option in options if option != LAKE]:
         raise StackError(f"{' '.join(odd)} is no option; there is {LAKE}.")
-    target = _target(folder)
-    place = _place(passwords_of(given))
+    target, place = _target(folder), _place(given)
     with progress(f"backing up into {target}") as report:
         for tag in _fetch_bentos(place):
             report(f"the Bento {tag} is nowhere, and not in this backup")
@@ -47,12 +46,11 @@ def restore(given: Mapping[str, str], folder: str) -> None:
     Raises:
         StackError: a password is missing, the backup was changed, or there is something already.
     """
-    source, passwords = _target(folder), passwords_of(given)
+    source, place = _target(folder), _place(given)
     with progress(f"restoring {source}") as report:
         found = job.check(source)
         report(f"{len(found.files)} files are as they were written")
-        prepare(passwords)
-        place = _place(passwords)
+        prepare(given)
         done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place))
         if done.lake_lacks:
             report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
@@ -84,13 +82,15 @@ def _hand_out_bentos(place: Place) -> None:
         publish(_settings(), f"{folder.parent.name}:{folder.name}")
 
 
-def _place(passwords: Mapping[str, str]) -> Place:
-    return in_containers(_settings(), lambda name: url_of(passwords, name, "postgres"))
+def _place(given: Mapping[str, str]) -> Place:
+    url = urls(given)
+    return in_containers(_settings(), lambda name: url(name, ADMIN))
 
 
-def prepare(passwords: Mapping[str, str]) -> None:
+def prepare(given: Mapping[str, str]) -> None:
     """Makes the databases, and the roles that owners and grants of a backup name."""
-    make_databases(lambda name: url_of(passwords, name), passwords)
-    with open_cursor(url_of(passwords, "postgres")) as cursor:
+    passwords, url = passwords_of(given), urls(given)
+    make_databases(url, passwords)
+    with open_cursor(url(ADMIN)) as cursor:
         for role in (roles.PIPELINE, roles.ANALYST, roles.SERVING):
             create_role(cursor, role, passwords[role])

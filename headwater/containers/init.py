@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from urllib.parse import quote
 
 from headwater.containers import roles
 from headwater.stack.databases import is_migrated, make_databases, migrate
@@ -16,6 +17,8 @@ from pipelines.registry import use_cases
 
 SERVER = "postgres:5432"
 """Where DATABASE_SERVER names no other."""
+ADMIN = "postgres"
+"""The login that makes databases and roles, where DATABASE_ADMIN names no other; it need be no superuser."""
 
 
 def run(given: Mapping[str, str]) -> None:
@@ -23,27 +26,41 @@ def run(given: Mapping[str, str]) -> None:
 
     Args:
         given: the environment, with POSTGRES_PASSWORD, DATABASE_<ROLE>_PASSWORD of each role, and SERVING_KEY; and
-            DATABASE_SERVER, where Postgres is another host than `postgres`.
+            DATABASE_SERVER, where Postgres is another host than `postgres`, and DATABASE_ADMIN, where whoever makes
+            databases and roles there is called otherwise.
 
     Raises:
         StackError: a password is missing, or a migration failed.
     """
-    passwords = passwords_of(given)
-    url = partial(url_of, passwords, server=given.get("DATABASE_SERVER"))
+    passwords, url = passwords_of(given), urls(given)
     make_databases(url, passwords)
     waiting = [name for name in DATABASE_OF.values() if not is_migrated(url(name), name)]
     # Most of a first start; the two have nothing to do with each other
     with ThreadPoolExecutor() as threads:
         list(threads.map(lambda name: migrate(url(name), name), waiting))
-    roles.apply(url("headwater", "postgres"), url("headwater"), passwords)
+    roles.apply(url("headwater", ADMIN), url("headwater"), passwords)
     roles.keep_key(url("headwater", roles.PIPELINE), given["SERVING_KEY"])
     _make_pools()
 
 
-def url_of(passwords: Mapping[str, str], name: str, role: str | None = None, server: str | None = None) -> str:
-    """The URL of a database as that role, by default its owner (of `postgres` the superuser)."""
+def urls(given: Mapping[str, str]) -> Callable[..., str]:
+    """Gives the URL of a database by its name, as its owner or as the role that is named beside it.
+
+    Of the database `postgres`, and as the role `postgres`, it is that of the admin's login, however that is called.
+
+    Raises:
+        StackError: a password is missing, or the admin is one of our own roles.
+    """
+    passwords, admin = passwords_of(given), given.get("DATABASE_ADMIN") or ADMIN
+    if admin in passwords.keys() - {ADMIN}:
+        raise StackError(f"DATABASE_ADMIN is {admin}, a role that is made here with fewer rights; name another login.")
+    return partial(_url, passwords, given.get("DATABASE_SERVER") or SERVER, admin)
+
+
+def _url(passwords: Mapping[str, str], server: str, admin: str, name: str, role: str | None = None) -> str:
     role = role or name
-    return f"postgresql://{role}:{passwords[role]}@{server or SERVER}/{name}"
+    login, password = (quote(part, safe="") for part in (admin if role == ADMIN else role, passwords[role]))
+    return f"postgresql://{login}:{password}@{server}/{name}"
 
 
 def passwords_of(given: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +72,7 @@ def passwords_of(given: Mapping[str, str]) -> dict[str, str]:
     sources = [role for name in source_databases() for role in (name, reader_of(name))]
     names = {role: f"DATABASE_{role.upper()}_PASSWORD" for role in
              (*DATABASES, roles.PIPELINE, roles.ANALYST, roles.SERVING, *sources)}  # fmt: skip
-    names["postgres"] = "POSTGRES_PASSWORD"
+    names[ADMIN] = "POSTGRES_PASSWORD"
     if missing := [name for name in (*names.values(), "SERVING_KEY") if not given.get(name)]:
         raise StackError(f"{', '.join(missing)} must be set; `make env` writes a new .env with all of them.")
     return {role: given[name] for role, name in names.items()}

@@ -48,7 +48,8 @@ def make_databases(url_of: Callable[[str], str], passwords: Mapping[str, str]) -
     """Make the databases, each owned by a login role of its own name; what exists keeps its content.
 
     Args:
-        url_of: gives the URL of a database as its owner, of `postgres` as the superuser.
+        url_of: gives the URL of a database as its owner, of `postgres` as a superuser, or as a login that may make
+            databases and roles.
         passwords: of each owner, and of the readers of those upstreams that are databases.
     """
     with open_cursor(url_of("postgres")) as cursor:
@@ -66,11 +67,17 @@ def make_databases(url_of: Callable[[str], str], passwords: Mapping[str, str]) -
 
 
 def create_role(cursor: Any, name: str, password: str) -> None:
-    """Make a role that may log in and do nothing else yet, or give the one that exists this password."""
+    """Make a role that may log in and do nothing else yet, or give the one that exists this password.
+
+    Who makes it without being a superuser becomes a member: only so may databases and schemas be given to it.
+    """
     names = {"name": sql.Identifier(name), "password": sql.Literal(password)}
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
     verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
     cursor.execute(sql.SQL("{verb} ROLE {name} LOGIN PASSWORD {password}").format(verb=verb, **names))
+    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    if cursor.fetchone() == (False,):
+        cursor.execute(sql.SQL("GRANT {name} TO CURRENT_USER").format(**names))
 
 
 def create_reader(cursor: Any, database: str, password: str) -> None:

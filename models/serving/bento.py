@@ -61,10 +61,13 @@ def bento_sha256(folder: Path) -> str:
 def publish(settings: Settings, tag: str) -> None:
     """Hands a built Bento to the other machines, where there are some and they have none of that tag.
 
+    Where they have one, that one counts, and `stored_folder` brings it here.
+
     Raises:
         StorageError: the store that is shared with them cannot be used.
     """
-    shared.put_folder(settings, bento_folder(settings, tag), BENTO_FILE)
+    folder = bento_folder(settings, tag)
+    shared.put_folder(settings, folder, BENTO_FILE, bento_sha256(folder))
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

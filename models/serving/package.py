@@ -36,7 +36,8 @@ def build_bento(
 ) -> str:
     """Builds the Bento of a model version and gives its tag, such as `headwater-flood:v3`.
 
-    Building the same version of the same model again changes nothing. `beside` is the folder of the card's `files`.
+    Building the same version of the same model again changes nothing, and where another machine was faster its build is
+    the one that is here afterwards. `beside` is the folder of the card's `files`.
 
     Raises:
         ModelError: a file is not the one that the card names, the version was built from another model, or BentoML
@@ -53,6 +54,7 @@ def build_bento(
     if _is_built(bento, tag, card):
         logger.info("%s is already built from the same model.", tag)
         publish(settings, tag)
+        _take_published(settings, tag, card)
         return tag
     with tempfile.TemporaryDirectory(prefix="headwater-bento-") as name:
         folder = Path(name)
@@ -66,8 +68,14 @@ def build_bento(
         # Another machine may try again, and then its build is the one
         shutil.rmtree(bento)
         raise
+    _take_published(settings, tag, card)
     logger.info("Built %s.", tag)
     return tag
+
+
+def _take_published(settings: Settings, tag: str, card: ServingCard) -> None:
+    """What is tried out and put into evidence from here on is what all machines can fetch."""
+    _is_built(stored_folder(settings, tag), tag, card)
 
 
 def _is_built(bento: Path, tag: str, card: ServingCard) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from db.helpers import FLOOD, Upstreams, make_settings, window_of
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from psycopg2 import sql
 
 from headwater.backup import create, manifest, programs, restore
 from headwater.backup.place import Place
@@ -138,6 +139,26 @@ def test_the_manifest_tells_versions_sizes_and_rows(filled: Place, backup: Path)
     done = subprocess.run(["sha256sum", "--check", manifest.SUM], cwd=backup, check=False, capture_output=True)
     assert done.returncode == 0
     assert backup.stat().st_mode & 0o077 == 0
+
+
+def test_the_name_of_a_table_is_never_run_as_a_statement(filled: Place, empty: Place, tmp_path: Path) -> None:
+    url = filled.urls["headwater"]
+    schema, planted = "o'dd\"s %s", 'a";commit;create table public.planted (x int);--'
+    with database.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+        name = sql.Identifier(schema, planted)
+        cursor.execute(sql.SQL("create table {} as select generate_series(1, 3) as n").format(name))
+    try:
+        made = create.create(filled, tmp_path / "made", lake=False)
+        restore.restore(empty, tmp_path / "made", restore.check(tmp_path / "made"))
+    finally:
+        with database.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+    assert made.tables["headwater"][f"{schema}.{planted}"] == 3
+    assert not database.exists(url, "public.planted")
+    assert not database.exists(empty.urls["headwater"], "public.planted")
+    with database.connect(empty.urls["headwater"]) as connection, connection.cursor() as cursor:
+        assert create.rows(cursor) == made.tables["headwater"]
 
 
 @pytest.mark.parametrize("swapped_after", ["listed", "locked"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
@@ -22,6 +22,7 @@ from headwater.containers import care, init, roles, secrets
 from headwater.stack.databases import create_databases, is_migrated, migrate, open_cursor
 from headwater.stack.files import free_port
 from headwater.stack.postgres import Cluster, temporary_cluster
+from models.serving.bento import bento_folder
 from pipelines import database
 from pipelines.errors import NotFoundError, StackError
 from pipelines.settings import Settings
@@ -115,39 +116,42 @@ def test_another_warehouse_than_the_stack_s_own_is_not_taken_for_it(stopped: Set
 
 @dataclass
 class Server:
-    """A Postgres of the containers, with the passwords of an `.env`."""
+    """A Postgres of the containers, with what is in an `.env`."""
 
     given: dict[str, str]
-    at: str
 
-    @property
-    def passwords(self) -> dict[str, str]:
-        return init.passwords_of(self.given)
+    def url(self, name: str, role: str | None = None) -> str:
+        return str(init.urls(self.given)(name, role))
 
     def ask(self, role: str, statement: str) -> list[tuple[object, ...]]:
-        with open_cursor(init.url_of(self.passwords, "headwater", role)) as cursor:
+        with open_cursor(self.url("headwater", role)) as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall()) if cursor.description else []
 
 
-@pytest.fixture
-def servers() -> Iterator[tuple[Server, Server]]:
-    """Two empty ones, each with passwords of its own."""
+@pytest.fixture(params=["superuser", "no superuser"])
+def servers(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Server]]:
+    """Two empty ones, each with passwords of its own, as their superuser has them or somebody with fewer rights."""
     with temporary_cluster() as one, temporary_cluster() as two:
         made = []
         for url in (one, two):
             given = dict(secrets.content(["ann:admin"]))
-            superuser, at = url.split("//")[1].split("@")
-            given["POSTGRES_PASSWORD"] = superuser.partition(":")[2]
-            made.append(Server(given, at.partition("/")[0]))
+            parts = psycopg2.extensions.parse_dsn(url)
+            given |= {"POSTGRES_PASSWORD": parts["password"], "DATABASE_SERVER": f"{parts['host']}:{parts['port']}"}
+            if request.param == "no superuser":
+                given |= {"DATABASE_ADMIN": "the@boss", "POSTGRES_PASSWORD": "abc/def@x:y%20?"}
+                with open_cursor(url) as cursor:
+                    cursor.execute(
+                        'create role "the@boss" login createrole createdb password %s', (given["POSTGRES_PASSWORD"],)
+                    )
+            made.append(Server(given))
         yield made[0], made[1]
 
 
 def _warehouse(server: Server) -> None:
     """What `airflow-init` makes of it, but for Airflow's own tables."""
-    url = partial(init.url_of, server.passwords)
-    roles.apply(url("headwater", "postgres"), url("headwater"), server.passwords)
-    roles.keep_key(url("headwater", roles.PIPELINE), server.given["SERVING_KEY"])
+    roles.apply(server.url("headwater", "postgres"), server.url("headwater"), init.passwords_of(server.given))
+    roles.keep_key(server.url("headwater", roles.PIPELINE), server.given["SERVING_KEY"])
 
 
 def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_own(
@@ -157,10 +161,9 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
     monkeypatch.setattr(care, "BACKUPS", tmp_path)
     here = Settings(home=tmp_path / "old", files_url=str(tmp_path / "old-store"))
     monkeypatch.setattr(care, "_settings", lambda: here)
-    monkeypatch.setattr(init, "SERVER", old.at)
-    care.prepare(old.passwords)
+    care.prepare(old.given)
     _warehouse(old)
-    migrate(init.url_of(old.passwords, "mlflow"), "mlflow")
+    migrate(old.url("mlflow"), "mlflow")
     old.ask("pipeline", "create table flood.features as select current_date as day, 1.0 as discharge_m3s")
     old.ask("pipeline", "create table raw_flood.discharge as select 1 as x")
     old.ask("pipeline", PROMOTION)
@@ -172,12 +175,12 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
 
     there = Settings(home=tmp_path / "new", files_url=str(tmp_path / "new-store"))
     monkeypatch.setattr(care, "_settings", lambda: there)
-    monkeypatch.setattr(init, "SERVER", new.at)
     care.restore(new.given, "made")
-    assert is_migrated(init.url_of(new.passwords, "mlflow"), "mlflow")
-    for shared in (there.home, tmp_path / "new-store"):
-        assert (shared / BENTO / "bento.yaml").read_text() == "by another machine"
-    care.prepare(new.passwords)
+    assert is_migrated(new.url("mlflow"), "mlflow")
+    elsewhere = Settings(home=tmp_path / "elsewhere", files_url=there.files_url)
+    for machine in (there, elsewhere):
+        assert (bento_folder(machine, "headwater-flood:v1") / "bento.yaml").read_text() == "by another machine"
+    care.prepare(new.given)
     _warehouse(new)
     assert new.ask("analyst", "select count(*) from flood.features") == [(1,)]
     new.ask("pipeline", "insert into flood.features values (current_date, 2.0)")

@@ -13,7 +13,7 @@ import pytest
 from db.helpers import DAY, DISCHARGE, FLOOD, NOON, SITES, discharge, window_of
 from deltalake import DeltaTable
 
-from pipelines import lake
+from pipelines import lake, lake_bulk
 from pipelines.errors import NotFoundError
 from pipelines.storage import Store
 from pipelines.types import polars_schema
@@ -228,6 +228,28 @@ def test_writers_of_one_master_table_at_once_all_arrive(store: Store) -> None:
     assert sorted(found.get_column("site_id").to_list()) == ["a", "b", "c"]
 
 
+def test_first_writers_of_one_master_table_at_once_leave_one_row_a_key(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier, overwrite, first = threading.Barrier(2), lake._overwrite, iter(range(2))
+
+    def together(*arguments: Any) -> None:
+        if next(first, None) is not None:  # when both have read; who comes second writes again, by itself
+            barrier.wait()
+        overwrite(*arguments)
+
+    monkeypatch.setattr(lake, "_overwrite", together)
+
+    def one(hours: int) -> None:
+        rows = pl.DataFrame([{"site_id": "01", "name": str(hours)}], schema=polars_schema(SITES))
+        lake.merge_normalized(store, FLOOD, SITES, window_of(DAY), rows, NOON + timedelta(hours=hours))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, (0, 1)))
+    found = lake.read_normalized(store, FLOOD, SITES, window_of(DAY))
+    assert found.select("site_id", "name").rows() == [("01", "1")]
+
+
 def test_a_training_snapshot_is_read_back_by_its_version(store: Store) -> None:
     first, second = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [3], "b": ["x"]})
     assert lake.write_snapshot(store, FLOOD, first)[1] == 0
@@ -248,3 +270,21 @@ def test_the_lake_may_lie_in_a_folder_with_blanks_and_letters_of_any_language(tm
     odd.write("a b/ü", b"x")
     assert [item.name for item in (odd / "a b").list()] == ["ü"]
     assert odd.read("a b/ü") == b"x"
+
+
+def test_a_table_that_another_adds_to_while_it_is_replaced_holds_the_new_rows_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge(store, discharge([1.0]))
+    merge(store / "other", discharge([2.0, 3.0]))
+    read = lake_bulk.reader
+
+    def and_another_adds(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        later = DAY + timedelta(days=400)  # a partition of which the table has nothing yet
+        merge(store, discharge([9.0], first=later), window_of(later))
+        return read(*arguments)
+
+    monkeypatch.setattr(lake_bulk, "reader", and_another_adds)
+    lake_bulk.replace_normalized(store, store / "other", FLOOD, DISCHARGE)
+    assert stored(store) == [2.0, 3.0]

@@ -169,6 +169,8 @@ def test_many_small_files_in_a_partition_are_advice(sound: Store) -> None:
         "landing/flood/objects/zz/short",
         "normalized/flood/nothing/year=2024/part.parquet",
         "normalized/flood/discharge/readme.md",
+        "staging/flood/discharge/2024-03-01_2024-03-03/00000.json",
+        "staging/nobody/discharge/2024-03-01_2024-03-03/2024-03-20T120000.000000Z/00000.json",
         "models/flood/model.pkl",
     ],
 )

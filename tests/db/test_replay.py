@@ -15,7 +15,21 @@ import polars as pl
 import pytest
 from db.helpers import DAY, FLOOD, fingerprint, lake_at, make_settings, values, window_of
 
-from pipelines import coverage, lake, ledger, quarantine, raw_tables, rebuild, recompute, registry, steps
+from pipelines import (
+    checking,
+    coverage,
+    database,
+    lake,
+    lake_bulk,
+    ledger,
+    quarantine,
+    raw,
+    raw_tables,
+    rebuild,
+    recompute,
+    registry,
+    steps,
+)
 from pipelines import fingerprint as fingerprints
 from pipelines.errors import DatabaseError
 from pipelines.landing import LandedObject, Received
@@ -110,6 +124,52 @@ def test_an_answer_that_was_never_checked_counts_as_received_first(settings: Set
     assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
 
 
+def test_what_arrives_while_the_lake_is_rebuilt_is_in_it_afterwards(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(settings, window_of(DAY), {0: 10})
+    check(settings, window_of(DAY))
+    receive(settings, window_of(day(1)), {0: 11, 1: 5})  # and is not checked: the table will be another
+    replaced, held = lake_bulk.replace_normalized, []
+
+    def and_an_answer_comes(*arguments: Any) -> None:
+        taken = "select pg_try_advisory_xact_lock(hashtext('rebuild flood')) as got"
+        held.append(not database.query(settings.require_database(), taken)[0]["got"])
+        receive(settings, window_of(day(2)), {1: 6, 2: 7})
+        check(settings, window_of(day(2)))
+        # Another use case's rebuild, of nothing
+        rebuild.lake_from_landing(replace(GAUGES, slug="tides"), settings)
+        replaced(*arguments)
+
+    monkeypatch.setattr(lake_bulk, "replace_normalized", and_an_answer_comes)
+    (rebuilt,) = rebuild.lake_from_landing(GAUGES, settings)
+    assert not rebuilt.is_equal
+    assert stored(settings) == {0: 11, 1: 6, 2: 7}
+    assert held == [True]
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "part", lambda *_: SimpleNamespace(parse=parse))
+    assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
+    assert not [item for item in settings.lake.list() if item.name.startswith("rebuilding/")]
+
+
+def test_what_arrives_while_answers_are_replayed_makes_no_difference(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(settings, window_of(DAY), {0: 10})
+    check(settings, window_of(DAY))
+    applied = checking.apply
+
+    def and_an_answer_comes(*arguments: Any) -> Any:
+        monkeypatch.setattr(checking, "apply", applied)
+        receive(settings, window_of(day(1)), {0: 11, 1: 5})
+        check(settings, window_of(day(1)))
+        return applied(*arguments)
+
+    monkeypatch.setattr(checking, "apply", and_an_answer_comes)
+    assert [one.is_equal for one in rebuild.lake_from_landing(GAUGES, settings)] == [True]
+    assert stored(settings) == {0: 11, 1: 5}
+
+
 def test_a_copy_of_yesterdays_bytes_is_missing_and_not_loaded(settings: Settings) -> None:
     for offset in (0, 1):
         receive(settings, window_of(day(offset)), {0: 10})
@@ -129,6 +189,39 @@ def test_a_stale_answer_does_not_undo_a_correction(settings: Settings) -> None:
     for offset in (1, 2, 3):
         check(settings, window_of(day(offset)))
     assert stored(settings) == {0: 20, 1: 21, 2: 22}
+
+
+def test_what_left_the_quarantine_and_was_not_loaded_is_loaded_by_the_next_call(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = tuple(replace(column, maximum=5) if column.name == "level" else column for column in READINGS.columns)
+    strict = replace(GAUGES, datasets=(replace(READINGS, columns=columns),))
+    for offset, levels in ((0, {0: 10}), (1, {1: 4})):
+        receive(settings, window_of(day(offset)), levels)
+        check(settings, window_of(day(offset)), strict)
+        load(settings, window_of(day(offset)), strict)
+    transformed: list[Window] = []
+
+    def transform(_: UseCase, window: Window, *__: object) -> dict[str, Any]:
+        transformed.append(window)
+        return {}
+
+    def killed(*_: object) -> None:
+        raise DatabaseError("the server is gone")
+
+    monkeypatch.setattr(steps, "transform", transform)
+    with monkeypatch.context() as patched:
+        patched.setattr(raw, "load", killed)
+        with pytest.raises(DatabaseError, match="is gone"):
+            quarantine.readmit(GAUGES, settings)
+    assert quarantine.rows(GAUGES, settings).is_empty()
+    assert stored(settings) == {0: 10, 1: 4}
+    levels_of = "select level from raw_flood.readings order by day"
+    assert values(settings.require_database(), levels_of) == [4]
+    for _ in range(2):
+        assert quarantine.readmit(GAUGES, settings) == 0
+        assert values(settings.require_database(), levels_of) == [10, 4]
+        assert transformed == [window_of(DAY)]
 
 
 def test_a_holiday_is_not_expected_and_nothing_is_asked(settings: Settings) -> None:
@@ -171,9 +264,9 @@ def test_a_widened_type_asks_for_a_rebuild_which_makes_the_tables_of_the_new_con
     ):
         load(settings, window_of(DAY), wider)
     rebuild.lake_from_landing(wider, settings)
-    raw = raw_tables.raw_table(wider, wider.datasets[0])
+    table = raw_tables.raw_table(wider, wider.datasets[0])
     assert stored(settings, wider) == {0: 10.0}
-    assert fingerprint(settings.require_database(), raw)[0] == 1
+    assert fingerprint(settings.require_database(), table)[0] == 1
 
 
 def test_a_changed_row_without_a_day_makes_the_features_of_all_days_due(settings: Settings) -> None:

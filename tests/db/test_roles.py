@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg2
 import pytest
 
-from headwater.containers import roles
-from headwater.stack.databases import create_role, open_cursor
+from headwater.containers import init, roles, secrets
+from headwater.stack.databases import _create_database, create_role, open_cursor
 from headwater.stack.postgres import temporary_cluster
 from pipelines import database, migrations
 from pipelines.errors import DatabaseError, StackError
@@ -24,10 +25,11 @@ PROMOTION = (
 )
 UNVERSIONED = (Path(__file__).parent / "unversioned.sql").read_text()
 KEY = "hw_0123456789ab_" + 43 * "x"
+PASSWORD = "abc/def@x:y%20?#"
 Ask = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="module", params=["new", "from before there were versions"])
+@pytest.fixture(scope="module", params=["new", "from before there were versions", "by no superuser"])
 def made(request: pytest.FixtureRequest) -> str:
     """How the warehouse came to be."""
     return str(request.param)
@@ -35,18 +37,25 @@ def made(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def url_of(made: str) -> Iterator[dict[str, str]]:
-    """Of a warehouse, as each role, and as the superuser."""
+    """Of a warehouse, as each role, as the superuser, and as whoever makes it."""
     with temporary_cluster() as superuser:
-        with open_cursor(superuser) as cursor:
-            create_role(cursor, roles.OWNER, PASSWORDS[roles.OWNER])
-            cursor.execute("create database headwater owner headwater")
-            cursor.execute("revoke all on database headwater from public")
+        warehouse, admin = superuser.rpartition("/")[0] + "/headwater", superuser
+        if made == "by no superuser":
+            admin = _admin(superuser)
+        with open_cursor(admin) as cursor:
+            _create_database(cursor, roles.OWNER, PASSWORDS[roles.OWNER])
         at = superuser.rpartition("@")[2].partition("/")[0]
-        warehouse = superuser.rpartition("/")[0] + "/headwater"
         url_of = {role: f"postgresql://{role}:{password}@{at}/headwater".replace(" ", "%20")
                   for role, password in PASSWORDS.items()}  # fmt: skip
 
-        yield url_of | {"postgres": warehouse}
+        yield url_of | {"postgres": warehouse, "admin": admin.rpartition("/")[0] + "/headwater"}
+
+
+def _admin(superuser: str) -> str:
+    """The URL of a login such as managed servers give: it may make roles and databases, and is no superuser."""
+    with open_cursor(superuser) as cursor:
+        cursor.execute('create role "the@boss" nosuperuser login createrole createdb password %s', (PASSWORD,))
+    return f"postgresql://the%40boss:{quote(PASSWORD, safe='')}@{superuser.rpartition('@')[2]}"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +67,10 @@ def ask(made: str, url_of: dict[str, str]) -> Ask:
             cursor.execute(statement, parameters or None)
             return list(cursor.fetchall()) if cursor.description else []
 
-    if made != "new":
+    if made == "from before there were versions":
         _make_as_before(url_of["postgres"], run)
     for _ in range(2):  # as at a second start of the containers
-        roles.apply(url_of["postgres"], url_of[roles.OWNER], PASSWORDS)
+        roles.apply(url_of["admin"], url_of[roles.OWNER], PASSWORDS)
     roles.keep_key(url_of[roles.PIPELINE], KEY)
     run(roles.PIPELINE, "create table raw_flood.discharge (day date primary key, discharge_m3s float8)")
     run(roles.PIPELINE, "create table flood.features as select current_date as day, 1.0 as discharge_m3s")
@@ -196,6 +205,19 @@ def test_the_service_is_refused_everything_else(ask: Ask, statement: str) -> Non
     _refused(ask, "serving", statement)
 
 
+def test_the_name_of_a_table_is_never_run_as_a_statement_when_the_containers_start_again(
+    ask: Ask, url_of: dict[str, str]
+) -> None:
+    planted = '"ledger owner to pipeline;alter role pipeline createdb;--"'
+    ask("pipeline", f"create table ops.{planted} (x int)")
+    ask("postgres", f"alter table ops.{planted} owner to postgres")
+    roles.apply(url_of["admin"], url_of[roles.OWNER], PASSWORDS)
+    assert ask("pipeline", "select rolcreatedb from pg_roles where rolname = 'pipeline'") == [(False,)]
+    owner = "select tableowner from pg_tables where schemaname = 'ops' and tablename like 'ledger owner%'"
+    assert ask("pipeline", owner) == [("pipeline",)]
+    ask("pipeline", f"drop table ops.{planted}")
+
+
 def test_a_new_key_of_the_stack_takes_the_place_of_the_old_one(ask: Ask) -> None:
     listed = "select key_id from serving.api_keys where name = 'stack' and revoked_at is null"
     assert ask("pipeline", listed) == [("0123456789ab",)]
@@ -213,3 +235,46 @@ def test_a_key_that_the_service_would_refuse_is_said_and_the_old_one_stays(
         roles.keep_key(url_of[roles.PIPELINE], key)
     listed = "select key_id from serving.api_keys where name = 'stack' and revoked_at is null"
     assert ask("pipeline", listed) == [("0123456789ab",)]
+
+
+def test_a_login_that_is_no_superuser_prepares_an_empty_postgres_and_may_do_so_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(init, "is_migrated", lambda *_: True)
+    monkeypatch.setattr(init, "_make_pools", lambda: None)
+    stats = "select pg_has_role('pipeline', 'pg_read_all_stats', 'member')"
+    with temporary_cluster() as superuser:
+        admin = _admin(superuser)
+        given = {
+            **dict(secrets.content(["ann:admin"])), "POSTGRES_PASSWORD": PASSWORD, "DATABASE_ADMIN": "the@boss",
+            "DATABASE_SERVER": superuser.rpartition("@")[2].partition("/")[0],
+        }  # fmt: skip
+        url = init.urls(given)
+        assert url("postgres") == admin
+
+        def ask(name: str, role: str, statement: str) -> list[Any]:
+            with open_cursor(url(name, role)) as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall()) if cursor.description else []
+
+        for _ in range(2):
+            init.run(given)
+        assert ask("headwater", "pipeline", stats) == [(False,)]
+        owners = "select datname, pg_get_userbyid(datdba) from pg_database where datname = any(%s) order by 1"
+        assert ask("postgres", "postgres", owners % "'{headwater,airflow,mlflow,crm}'") == [
+            (name, name) for name in ("airflow", "crm", "headwater", "mlflow")
+        ]
+        for name in ("airflow", "mlflow", "crm"):
+            ask(name, name, "create table made (x int); insert into made values (1)")
+        assert ask("crm", "crm_reader", "select x from made") == [(1,)]
+        for name, role in (("crm", "pipeline"), ("airflow", "pipeline"), ("headwater", "mlflow")):
+            with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+                ask(name, role, "select 1")
+        assert ask("airflow", "airflow", "show synchronous_commit") == [("off",)]
+        assert ask("headwater", "serving", "select name from serving.api_keys") == [("stack",)]
+        superusers = "select rolname from pg_roles where rolsuper"
+        assert ask("headwater", "pipeline", superusers) == [("postgres",)]
+        with open_cursor(superuser) as cursor:
+            cursor.execute('grant pg_read_all_stats to "the@boss" with admin option')
+        init.run(given)
+        assert ask("headwater", "pipeline", stats) == [(True,)]

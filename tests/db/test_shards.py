@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -18,6 +20,8 @@ from pipelines import (
     extraction,
     fingerprint,
     lake,
+    lake_check,
+    lake_shards,
     ledger,
     quarantine,
     rebuild,
@@ -248,6 +252,38 @@ def test_shards_work_in_an_object_store(s3_lake: Store, settings: Settings) -> N
     in_lake, in_postgres = prints(there)
     assert in_lake == in_postgres
     assert in_lake.rows > 3_000
+
+
+def test_two_that_join_the_first_answers_of_a_month_at_once_leave_its_rows_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trips_of(MARCH.start, rows=4_000)
+    fewer = Trips({name: values[:3_500] for name, values in first.columns.items()})
+    landing, found = Landing(settings.lake, TAXI), []
+    for trips in (first, fewer):
+        land(settings, trips)
+        found.append(landing.require(TRIPS, MARCH))
+    barrier, present, asked = threading.Barrier(2), lake_shards.stored, iter(range(2))
+
+    def together(*arguments: Any) -> pl.DataFrame:
+        rows = present(*arguments)
+        if next(asked, None) is not None:  # both find nothing; who comes second looks again, by itself
+            barrier.wait()
+        return rows
+
+    monkeypatch.setattr(lake_shards, "stored", together)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda envelope: sharded.apply(landing, settings.lake, TRIPS, envelope), found))
+    ids = lake.read_normalized(settings.lake, TAXI, TRIPS, MARCH).get_column("trip_id")
+    assert 3_000 < len(ids) <= 3_500
+    assert ids.is_unique().all()
+
+
+def test_what_is_kept_of_each_shard_is_no_fault_of_the_lake(march: Settings) -> None:
+    kept = [item.name for item in march.lake.list() if item.name.startswith("staging/taxi/trips/")]
+    assert len(kept) == newest(march, "check")["detail"]["shards"]
+    for use_case in (None, TAXI):
+        assert [finding for finding in lake_check.check(march.lake, use_case) if finding.wrong] == []
 
 
 def test_both_layers_made_anew_are_as_they_were(march: Settings) -> None:

@@ -104,7 +104,7 @@ def test_airflow_takes_the_broker_the_results_and_the_executor_from_it(
     }
     for name, value in services["worker"]["environment"].items():
         if name.startswith("AIRFLOW_") and "LOGGING" not in name:
-            given[name] = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", str(value)))
+            given[name] = re.sub(r"\$\{\w+:-([\w:]+)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", str(value)))
     values = environment.of("airflow", tmp_path, given)
     done = subprocess.run(
         [sys.executable, "-c", ANSWER], env={**os.environ, **values}, capture_output=True, text=True, check=False

@@ -18,8 +18,21 @@ import yaml
 
 from headwater.containers import environment, init
 from headwater.stack import airflow_env
+from pipelines.errors import StackError
 from pipelines.settings import PROJECT, Settings, layers, read_settings, refusals
-from tests.cluster import BY_HAND, CHART, containers, make_secrets, manifests, pods, read_secrets, settings, values
+from tests.cluster import (
+    BY_HAND,
+    CHART,
+    containers,
+    kept_secret,
+    make_secrets,
+    make_secrets_again,
+    manifests,
+    pods,
+    read_secrets,
+    settings,
+    values,
+)
 
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
@@ -112,6 +125,51 @@ def test_without_the_server_no_secret_is_made(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert done.stdout == ""
     assert "DATABASE_SERVER: write it into" in done.stderr
+
+
+def test_run_again_it_makes_what_was_deleted_as_it_was_and_keeps_the_rest(tmp_path: Path) -> None:
+    first = read_secrets(make_secrets(tmp_path, BY_HAND).stdout)
+    assert (make_secrets_again(tmp_path).stdout, make_secrets_again(tmp_path).returncode) == ("", 0)
+    for name in ("databases", "users"):
+        kept_secret(tmp_path, name).unlink()
+    # What is in one secret alone may have changed meanwhile
+    again = make_secrets_again(tmp_path, {"MLFLOW_SECRET_KEY": "changed", "DATABASE_ADMIN": "the@boss"})
+    assert again.returncode == 0, again.stderr
+    changed = first["headwater-databases"] | {"DATABASE_ADMIN": "the@boss"}
+    assert read_secrets(again.stdout) == {
+        "headwater-databases": changed, "headwater-users": first["headwater-users"]
+    }  # fmt: skip
+    assert "changed" not in kept_secret(tmp_path, "mlflow").read_text()
+
+
+@pytest.mark.parametrize(
+    ("deleted", "value", "others"),
+    [
+        ("databases", "DATABASE_PIPELINE_PASSWORD", ["headwater-pipeline(HEADWATER_DATABASE_URL)"]),
+        ("pipeline", "DATABASE_PIPELINE_PASSWORD", ["headwater-databases(DATABASE_PIPELINE_PASSWORD)"]),
+        ("pipeline", "MLFLOW_PASSWORD", ["headwater-mlflow(MLFLOW_AUTH_ADMIN_PASSWORD)"]),
+        ("pipeline", "SERVING_KEY", ["headwater-databases(SERVING_KEY)"]),
+        ("airflow", "DATABASE_AIRFLOW_PASSWORD", ["headwater-databases(DATABASE_AIRFLOW_PASSWORD)"]),
+        ("serving", "DATABASE_SERVER", ["headwater-airflow(connection)", "headwater-pipeline(HEADWATER_DATABASE_URL)",
+                                        "headwater-mlflow(MLFLOW_DATABASE_URL)",
+                                        "headwater-databases(DATABASE_SERVER)"]),
+    ],
+)  # fmt: skip
+def test_a_secret_is_not_made_that_would_not_agree_with_those_that_are_there(
+    tmp_path: Path, deleted: str, value: str, others: list[str]
+) -> None:
+    make_secrets(tmp_path, BY_HAND)
+    for name in (deleted, "users"):
+        kept_secret(tmp_path, name).unlink()
+    done = make_secrets_again(tmp_path, {value: "anew"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"has other values than: {' '.join(others)}. Delete these secrets too" in done.stderr
+    assert "anew" not in done.stderr
+    for other in others:
+        kept_secret(tmp_path, other.partition("(")[0].removeprefix("headwater-")).unlink()
+    done = make_secrets_again(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "anew" in str(read_secrets(done.stdout)[f"headwater-{deleted}"])
 
 
 def test_no_secret_is_in_a_file() -> None:
@@ -253,8 +311,15 @@ def test_the_first_job_finds_postgres_where_it_is(
         raise StopError(url("postgres"))
 
     monkeypatch.setattr(init, "make_databases", stop)
-    with pytest.raises(StopError, match=f"^postgresql://postgres:[^@]+@{BY_HAND['DATABASE_SERVER']}/postgres$"):
-        init.run(made["headwater-databases"])
+    given = made["headwater-databases"]
+    for more, login in (
+        ({}, "postgres:[^@]+"),
+        ({"DATABASE_ADMIN": "the@boss", "POSTGRES_PASSWORD": "abc/d:e"}, "the%40boss:abc%2Fd%3Ae"),
+    ):
+        with pytest.raises(StopError, match=f"^postgresql://{login}@{BY_HAND['DATABASE_SERVER']}/postgres$"):
+            init.run(given | more)
+    with pytest.raises(StackError, match="DATABASE_ADMIN is pipeline, a role that is made here with fewer rights"):
+        init.run(given | {"DATABASE_ADMIN": "pipeline"})
 
 
 def test_airflow_takes_ours_before_what_the_chart_writes_into_its_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +131,56 @@ def test_a_bento_that_is_published_is_never_replaced_and_a_machine_with_another_
     _build(one, "11:00")
     assert bento.bento_sha256(bento.stored_folder(one, TAG)) == promoted
     assert list(ours.parent.iterdir()) == [ours]
+
+
+def test_of_two_that_publish_at_once_one_build_counts_and_is_whole(
+    one: Settings, other: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = {bento.bento_sha256(_build(machine, at)) for machine, at in ((one, "11:00"), (other, "12:00"))}
+    barrier, write_file = threading.Barrier(2), Store.write_file
+
+    def in_step(store: Store, name: str, path: Path) -> None:
+        barrier.wait(30)  # file by file, so that each writes between the other's
+        write_file(store, name, path)
+
+    monkeypatch.setattr(Store, "write_file", in_step)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda machine: bento.publish(machine, TAG), (one, other)))
+    third = one.model_copy(update={"home": tmp_path / "third"})
+    published = bento.bento_sha256(bento.bento_folder(third, TAG))
+    assert published in builds
+    for machine in (one, other):
+        assert bento.bento_sha256(bento.stored_folder(machine, TAG)) == published
+
+
+@pytest.mark.parametrize("built_before", [False, True])
+def test_who_built_while_another_published_goes_on_with_the_other_s_build(
+    one: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch, built_before: bool
+) -> None:
+    monkeypatch.setattr(package, "file_sha256", lambda _: CARD.model_sha256)
+    monkeypatch.setattr(package, "read_card", lambda _: CARD)
+    monkeypatch.setattr(package, "_assemble", lambda *_: None)
+    theirs = _build(other, "12:00")
+
+    def publish(settings: Settings, tag: str) -> None:
+        bento.publish(other, TAG)
+        bento.publish(settings, tag)
+
+    monkeypatch.setattr(package, "publish", publish)
+    monkeypatch.setattr(package, "_build", lambda *_: _build(one, "11:00"))
+    if built_before:
+        _build(one, "11:00")
+    package.build_bento(FLOOD, Path("model.pkl"), CARD, settings=one)
+    assert bento.bento_sha256(bento.bento_folder(one, TAG)) == bento.bento_sha256(theirs)
+
+
+def test_a_bento_from_before_builds_had_a_folder_of_their_own_is_fetched_and_not_replaced(
+    one: Settings, other: Settings
+) -> None:
+    shared.put(one, *sorted(path for path in _build(one, "11:00").rglob("*") if path.is_file())[::-1])
+    _build(other, "12:00")
+    bento.publish(other, TAG)
+    assert (bento.stored_folder(other, TAG) / "src/x").read_text() == "11:00"
 
 
 def test_what_is_here_and_as_promoted_is_served_while_the_store_is_away(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_what_is_written_again_is_replaced(store: Store) -> None:
     for body in (b"one", b"two"):
         store.write("a", body)
     assert store.read("a") == b"two"
+
+
+def test_of_several_that_create_an_object_at_once_one_is_told_that_it_did(store: Store) -> None:
+    barrier = threading.Barrier(4)
+
+    def create(number: int) -> bool:
+        barrier.wait()
+        return store.create("a/b", str(number).encode())
+
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(create, range(4)))
+    assert sorted(done) == [False, False, False, True]
+    assert store.read("a/b") == str(done.index(True)).encode()
+    assert not store.create("a/b", b"late")
 
 
 def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
