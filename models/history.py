@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models import experiment_log, tracking
+from models.serving.champion import champions
 from pipelines import database
 from pipelines.errors import ModelError
 from pipelines.settings import Settings
@@ -61,9 +62,11 @@ def move(
     with database.connect(url) as connection, connection.cursor() as cursor:
         present = _notice(cursor, use_case, settings, alias)
         check()
+        champion = champions(connection, use_case.slug)
         row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
         cursor.execute(_INSERT, row)
-        if alias == tracking.CHAMPION and version != present:
+        # Whatever the alias was: what is served decides
+        if champions(connection, use_case.slug) != champion:
             # What the challenger was compared with is served no more, or is itself
             experiment_log.stop(cursor, use_case.slug, actor, f"version {version} became champion")
         # Inside the transaction: an alias that cannot be moved takes the row back
