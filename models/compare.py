@@ -7,7 +7,7 @@ from typing import Any
 
 from models import history, provenance, selection, tracking
 from models.snapshot import Snapshot
-from pipelines.errors import NotFoundError
+from pipelines.errors import ModelError, NotFoundError
 from pipelines.settings import PROJECT, Settings
 from pipelines.spec import UseCase
 
@@ -24,11 +24,12 @@ def compare(use_case: UseCase, first: int, second: int, settings: Settings) -> d
         where this clone does not know them.
 
     Raises:
-        NotFoundError: there is no such version.
+        NotFoundError: there is no such version, or its run is gone.
+        ModelError: no training of ours made it, or its evaluation cannot be read.
     """
     versions = [_version(use_case, number, settings) for number in (first, second)]
-    metrics = [_metrics(version, settings) for version in versions]
-    runs = [tracking.client(settings).get_run(version.run_id) for version in versions]
+    metrics = [_metrics(use_case, version, settings) for version in versions]
+    runs = [tracking.run(settings, version.run_id) for version in versions]
     commits = [run.data.tags.get("commit", "") for run in runs]
     return {
         "versions": (first, second),
@@ -55,8 +56,22 @@ def _version(use_case: UseCase, number: int, settings: Settings) -> Any:
         ) from None
 
 
-def _metrics(version: Any, settings: Settings) -> dict[str, Any]:
-    return dict(selection.evaluation_of(settings, version.tags["training_run"])["challenger"]["overall"])
+def _metrics(use_case: UseCase, version: Any, settings: Settings) -> dict[str, Any]:
+    from mlflow.exceptions import MlflowException
+
+    run_id = version.tags.get("training_run")
+    if run_id is None:
+        raise ModelError(
+            f"Version {version.version} of {use_case.slug} was registered by hand, so it has no evaluation to compare; "
+            "name one that `headwater train` has made."
+        )
+    try:
+        return dict(selection.evaluation_of(settings, run_id)["challenger"]["overall"])
+    except (MlflowException, OSError) as error:
+        raise ModelError(
+            f"The evaluation of version {version.version} of {use_case.slug} cannot be read from its training run "
+            f"{run_id}: {str(error).rstrip('.')}. A run that was deleted is not compared."
+        ) from error
 
 
 def _data(use_case: UseCase, version: Any, settings: Settings) -> dict[str, Any]:

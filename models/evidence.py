@@ -138,7 +138,9 @@ def _snapshot(use_case: UseCase, evidence: dict[str, Any], settings: Settings) -
 
 def _reports(evidence: dict[str, Any], settings: Settings) -> list[str]:
     """Reports that have changed or are gone; one that came later was not what anybody looked at."""
-    now = run_sha256s(settings, evidence["run_id"])
+    now: dict[str, str] = {}
+    if said := _difference(lambda: now.update(run_sha256s(settings, evidence["run_id"]))):
+        return [f"the reports of the run {evidence['run_id']} cannot be read: {said}"]
     return [
         f"the report {path} {'has changed' if path in now else 'is gone'}"
         for path, sha256 in evidence["reports"].items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models import evidence, experiment_log, promotion
-from models.serving.champion import current_champion
+from models.serving.champion import Champion, champions, current_champion
 from models.serving.experiments import Experiment
 from pipelines import database
 from pipelines.errors import ModelError, NotFoundError, SettingsError
@@ -27,19 +27,25 @@ def start(
     """
     if share is not None and not 0 < share < 1:
         raise SettingsError(f"A share lies between 0 and 1, and {share:g} does not; 0.1 is a tenth of the traffic.")
-    champion = current_champion(settings, use_case)
-    if champion is None:
-        raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
-    if champion.version == version:
-        raise ModelError(f"Version {version} of {use_case.slug} is the champion; name another one as its challenger.")
+    _require_other(use_case, version, current_champion(settings, use_case))
     found = promotion.evidence_of(use_case, settings, version)
     evidence.verify_bento(use_case, found, settings)
     url = settings.require_database()
     database.ensure_ops(url)
     mode: experiment_log.Mode = "shadow" if share is None else "split"
     with database.connect(url) as connection, connection.cursor() as cursor:
+        experiment_log.hold(cursor, use_case.slug)
+        # Again: hashing takes long, and it may have become champion meanwhile
+        _require_other(use_case, version, champions(connection, use_case.slug).get(use_case.slug))
         given = 1.0 if share is None else share
         return experiment_log.add(cursor, use_case.slug, mode, version, found["bento"], given, actor, reason)
+
+
+def _require_other(use_case: UseCase, version: int, champion: Champion | None) -> None:
+    if champion is None:
+        raise NotFoundError(f"{use_case.slug} has no champion yet; train one: headwater train {use_case.slug}.")
+    if champion.version == version:
+        raise ModelError(f"Version {version} of {use_case.slug} is the champion; name another one as its challenger.")
 
 
 def stop(use_case: UseCase, settings: Settings, *, actor: str, reason: str) -> Experiment:

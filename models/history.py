@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models import experiment_log, tracking
+from models.serving.champion import champions
 from pipelines import database
+from pipelines.errors import ModelError
 from pipelines.settings import Settings
 from pipelines.spec import UseCase
 
@@ -24,6 +26,14 @@ BEHIND = "MLflow"
 _INSERT = """
 insert into ops.promotions (use_case, alias, from_version, to_version, bento, actor, reason, evidence)
 values (%s, %s, %s, %s, %s, %s, %s, %s)"""
+_SHA256 = """
+select evidence ->> 'model_sha256' as sha256 from (
+    select 1 as place, at, evidence from ops.promotions
+    where use_case = %(use_case)s and alias = 'champion' and to_version = %(version)s
+    union all
+    select 2, at, evidence from ops.evidence where use_case = %(use_case)s and version = %(version)s
+) as known
+where evidence ->> 'model_sha256' is not null order by place, at desc limit 1"""
 _NEWEST = "select to_version from ops.promotions where use_case = %s and alias = %s order by promotion_id desc limit 1"
 
 
@@ -52,9 +62,11 @@ def move(
     with database.connect(url) as connection, connection.cursor() as cursor:
         present = _notice(cursor, use_case, settings, alias)
         check()
+        champion = champions(connection, use_case.slug)
         row = (use_case.slug, alias, present, version, bento, actor, reason, json.dumps(evidence))
         cursor.execute(_INSERT, row)
-        if alias == tracking.CHAMPION and version != present:
+        # Whatever the alias was: what is served decides
+        if champions(connection, use_case.slug) != champion:
             # What the challenger was compared with is served no more, or is itself
             experiment_log.stop(cursor, use_case.slug, actor, f"version {version} became champion")
         # Inside the transaction: an alias that cannot be moved takes the row back
@@ -140,3 +152,22 @@ def kept(use_case: UseCase, settings: Settings, version: int, sha256: str | None
         (use_case.slug, version, sha256),
     )
     return rows[0]["evidence"] if rows else None
+
+
+def model_sha256(use_case: UseCase, settings: Settings, version: int) -> str:
+    """The hash of a version's model file when it was promoted last or, where it never was, when it was packaged.
+
+    It vouches for a file of MLflow's, whose own tags may be changed by whoever can change the file.
+
+    Raises:
+        ModelError: neither is known, so that nothing vouches for the file.
+    """
+    url = settings.require_database()
+    database.ensure_ops(url)
+    rows = database.query(url, _SHA256, {"use_case": use_case.slug, "version": version})
+    if not rows:
+        raise ModelError(
+            f"Version {version} of {use_case.slug} was neither promoted nor packaged with a known hash, so its file is "
+            f"not loaded; train a new one: headwater train {use_case.slug}."
+        )
+    return str(rows[0]["sha256"])

@@ -34,7 +34,8 @@ def repeat(
 
     Raises:
         NotFoundError: there is no such run.
-        ModelError: it is not of a training of this use case, or trained no candidate; or its snapshot has changed.
+        ModelError: it is not of a training of this use case, or trained no candidate, or one that there is no more; or
+            its snapshot has changed.
     """
     asked = tracking.run(settings, run_id)
     if asked.info.experiment_id != tracking.experiment(use_case, settings):
@@ -45,6 +46,7 @@ def repeat(
         before = {name: run for name, run in before.items() if run.info.run_id == run_id}
     if not before:
         raise ModelError(f"The run {run_id} trained no candidate to the end, so there is nothing to repeat.")
+    _require_candidates(use_case, asked, list(before))
     training = train.start_again(use_case, settings, parent_id)
     snapshot = Snapshot.from_dict(training["snapshot"])
     on_step(f"snapshot {snapshot.version}: {snapshot.rows} rows, {snapshot.parted}")
@@ -70,6 +72,15 @@ def repeat(
         "identical": all(_is_same(pairs) for pairs in compared.values()),
         "candidates": compared,
     }
+
+
+def _require_candidates(use_case: UseCase, asked: Any, names: list[str]) -> None:
+    there = train.candidate_names(use_case)
+    if gone := [name for name in names if name not in there]:
+        raise ModelError(
+            f"The run {asked.info.run_id} trained {', '.join(gone)}, and the candidates of {use_case.slug} are "
+            f"{', '.join(there)} now; repeat it with the code of commit {asked.data.tags.get('commit', 'unknown')}."
+        )
 
 
 def _measured(

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from models import tracking
+from models import history
 from models.artifacts import model_file
 from models.online import Request
 from models.serving.card import TOLERANCES, file_sha256
@@ -86,15 +86,14 @@ def load_version(use_case: UseCase, version: int, settings: Settings) -> Any:
     """A registered version, held against the hash that it was packaged with.
 
     Raises:
-        ModelError: MLflow does not have it, or its file is another one.
+        ModelError: MLflow does not have it, its file is another one, or it was never packaged.
     """
     from mlflow.exceptions import MlflowException
 
     name = use_case.experiment
     try:
-        tags = tracking.client(settings).get_model_version(name, str(version)).tags
         with model_file(settings, f"models:/{name}/{version}") as path:
-            if file_sha256(path) != tags.get("model.sha256"):
+            if file_sha256(path) != history.model_sha256(use_case, settings, version):
                 raise ModelError(f"The file of {use_case.slug} version {version} is not the one that was packaged.")
             return pickle.loads(path.read_bytes())  # noqa: S301 - its hash is the packaged one
     except MlflowException as error:

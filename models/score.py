@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from models import labels
+from models import history, labels
 from models.artifacts import model_file
 from models.champion import require_champion
 from models.serving.card import file_sha256
@@ -26,7 +26,7 @@ CHANNEL = "batch"
 
 
 def load_champion(use_case: UseCase, settings: Settings, champion: Any = None) -> tuple[Any, int]:
-    """The champion, from the registry and held against its hash; and its version.
+    """The champion, from the registry and held against the hash that it was promoted with; and its version.
 
     Args:
         use_case: whose.
@@ -35,15 +35,14 @@ def load_champion(use_case: UseCase, settings: Settings, champion: Any = None) -
 
     Raises:
         NotFoundError: there is no champion yet.
-        ModelError: its file is not the one that was promoted.
+        ModelError: its file is not the one that was promoted, or nobody knows which that was.
     """
-    champion = champion or require_champion(use_case, settings)
-    with model_file(settings, f"models:/{use_case.experiment}/{champion.version}") as path:
-        if file_sha256(path) != champion.tags.get("model.sha256"):
-            raise ModelError(
-                f"The file of {use_case.slug} version {champion.version} is not the one that was promoted."
-            )
-        return pickle.loads(path.read_bytes()), int(champion.version)  # noqa: S301 - its hash is the promoted one
+    version = int((champion or require_champion(use_case, settings)).version)
+    promoted = history.model_sha256(use_case, settings, version)
+    with model_file(settings, f"models:/{use_case.experiment}/{version}") as path:
+        if file_sha256(path) != promoted:
+            raise ModelError(f"The file of {use_case.slug} version {version} is not the one that was promoted.")
+        return pickle.loads(path.read_bytes()), version  # noqa: S301 - its hash is the promoted one
 
 
 def score(use_case: UseCase, window: Window, settings: Settings | None = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from headwater.stack import config, pools
 from headwater.stack.airflow import Airflow
 from headwater.stack.health import Prober
 from headwater.stack.postgres import Cluster
-from headwater.stack.processes import GRACE_S, POSTGRES_GRACE_S, State, end_all, marked
+from headwater.stack.processes import MOST_S, State, end_all, marked
 from headwater.stack.services import API, SERVICES, select
 from pipelines.errors import StackError
 from pipelines.pools import pools as declared
@@ -185,7 +185,7 @@ def down(progress: Progress = _silent) -> None:
         if process is not None:
             progress("ending the stack")
             process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + 2 * GRACE_S + POSTGRES_GRACE_S
+            deadline = time.monotonic() + MOST_S
             while supervisor and supervisor.process() and time.monotonic() < deadline:
                 time.sleep(0.05)
         _end_leftovers(home, progress)

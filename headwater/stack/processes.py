@@ -20,10 +20,15 @@ from pathlib import Path
 import psutil
 
 from headwater.stack.files import write_private
+from models.serving.limits import END_S
 
 MARK = "STACK_OF"
 GRACE_S = 12.0
+SERVING_GRACE_S = END_S + 10.0
+"""The prediction service ends its own workers, which may still answer a request."""
 POSTGRES_GRACE_S = 30.0
+MOST_S = SERVING_GRACE_S + GRACE_S + POSTGRES_GRACE_S
+"""How long it may take to end all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def end_all(home: Path, state: State, stops: dict[str, signal.Signals]) -> list[
     for name, leader in leaders.items():
         _signal([leader], stops.get(name, signal.SIGTERM))
     _wait(leaders.values(), GRACE_S)
+    _wait([leader for name, leader in leaders.items() if name == "serving"], SERVING_GRACE_S - GRACE_S)
     rest = {process for process in family | (marked(home) - protected) if _alive(process)}
     _signal(rest, signal.SIGTERM)
     killed = _wait(rest, GRACE_S / 4)

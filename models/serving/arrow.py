@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.serving.answers import Answer, age_hours
 from models.serving.card import Feature, ServingCard
@@ -18,6 +19,9 @@ from models.serving.limits import MAX_ARROW_ROWS
 from models.serving.schema import LARGEST, LARGEST_WHOLE, Problem, RefusedError
 
 _TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
+_TEXTS = (pa.string(), pa.large_string())
+_LONGEST = 1000
+"""Characters of a text."""
 
 
 def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] | None, list[dict[str, Any]]]:
@@ -29,6 +33,7 @@ def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] 
     try:
         _refuse_compressed(body)
         with pa.ipc.open_stream(body) as stream:
+            _refuse_types(stream.schema)
             table = stream.read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:
@@ -39,6 +44,8 @@ def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] 
     names = set(table.column_names)
     if len(table.column_names) != len(names):
         raise _refused("The table has two columns of one name.")
+    for name in table.column_names:
+        _refuse_long(table[name], name)
     if card.entity in names and names <= {card.entity, card.day}:
         return _entities(card, table), []
     return None, _rows(card, table)
@@ -69,6 +76,32 @@ def _refuse_compressed(body: bytes) -> None:
             header = _table(told, _field(told, header, 1))
         if message.type in ("dictionary", "record batch") and _field(told, header, 3):
             raise _refused("The stream is compressed; send it as it is.")
+
+
+def _refuse_types(schema: pa.Schema) -> None:
+    """Only those that a column may have: in a view, or in what is nested, many values may be the same bytes."""
+    for field in schema:
+        kind = _of_values(field.type)
+        known = pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind) or kind in _TEXTS
+        if not known:
+            raise _refused(
+                f"{field.name} is {field.type}, and must be numbers, truth values, days or texts.", field.name
+            )
+
+
+def _refuse_long(column: pa.ChunkedArray, name: str) -> None:
+    """Of a dictionary, before each row has a copy of its value: in a megabyte there may be gigabytes of them."""
+    if not pa.types.is_dictionary(column.type) or _of_values(column.type) not in _TEXTS:
+        return
+    # Chunks share their dictionary, which is looked at once
+    found = [chunk.dictionary for chunk in column.chunks]
+    for values in {tuple(part and part.address for part in one.buffers()): one for one in found}.values():
+        if (pc.max(pc.utf8_length(values)).as_py() or 0) > _LONGEST:
+            raise _too_long(name)
+
+
+def _of_values(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _table(told: bytes, at: int) -> int:
@@ -118,8 +151,8 @@ def _refuse_odd(feature: Feature, values: Sequence[Any]) -> None:
     if not known or feature.type == "bool":
         return
     if feature.type == "string":
-        if any(len(value) > 1000 or "\0" in value for value in known):
-            raise _refused(f"{name} has a text of more than 1000 characters, or with a NUL.", name)
+        if any(len(value) > _LONGEST or "\0" in value for value in known):
+            raise _too_long(name)
         return
     most = LARGEST if feature.type == "float" else LARGEST_WHOLE
     if max(known) > most or min(known) < -most:
@@ -127,10 +160,18 @@ def _refuse_odd(feature: Feature, values: Sequence[Any]) -> None:
 
 
 def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    found = table.schema.field(name).type
+    wrong = _refused(f"{name} is {found}, and must be {kind}.", name)
+    if kind == pa.string() and _of_values(found) not in (*_TEXTS, pa.null()):
+        raise wrong
     try:
         return table[name].cast(kind)
-    except (pa.ArrowException, KeyError) as error:
-        raise _refused(f"{name} is {table.schema.field(name).type}, and must be {kind}.", name) from error
+    except pa.ArrowException as error:
+        raise wrong from error
+
+
+def _too_long(name: str) -> RefusedError:
+    return _refused(f"{name} has a text of more than {_LONGEST} characters, or with a NUL.", name)
 
 
 def _refused(sentence: str, field: str | None = None) -> RefusedError:

@@ -30,7 +30,7 @@ class Champion:
 def champions(connection: Any, use_case: str | None = None) -> dict[str, Champion]:
     """The champions by the newest promotions, by use case; none before there are promotions.
 
-    `connection` is psycopg2's, in autocommit.
+    `connection` is psycopg2's, in autocommit, or in a transaction where the tables are known to be there.
     """
     try:
         with connection.cursor() as cursor:

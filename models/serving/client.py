@@ -51,6 +51,8 @@ def served_version(settings: Settings, use_case: UseCase) -> int:
         raise SourceError(f"its workers serve {named}")
     if found.get("error"):
         raise SourceError(f"version {found['wanted']} of {use_case.slug} cannot be loaded: {found['error']}")
+    if not found and status["warehouse"]:
+        raise SourceError(f"{use_case.slug} is not served yet: {status['warehouse']}")
     said = "is being loaded" if found.get("wanted") else f"has no champion yet; run headwater train {use_case.slug}"
     raise SourceError(f"{use_case.slug} {said}")
 
@@ -88,7 +90,7 @@ def _readiness(settings: Settings) -> dict[str, Any]:
     try:
         content: dict[str, Any] = answer.json()
         # Where it is not ready, its page says of each use case why
-        return {name: content[name] for name in ("use_cases", "workers", "heard")}
+        return {name: content[name] for name in ("use_cases", "workers", "heard", "warehouse")}
     except (ValueError, KeyError, TypeError):
         raise SourceError(
             f"The prediction service at {settings.serving_url} cannot answer: {_sentence(answer)}"

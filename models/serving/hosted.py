@@ -79,6 +79,8 @@ class Served:
 
     use_cases: tuple[str, ...]
     fixed: bool = False
+    looked: bool = False
+    """Whether the promotions have been read since the worker began; until then nobody knows what should be served."""
     champions: dict[str, Hosted] = field(default_factory=dict)
     challengers: dict[str, Hosted] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)

@@ -13,6 +13,8 @@ MAX_UNDER_WAY = 256
 """Requests that a worker works on at once; one more is a 503 that says when to try again."""
 TIMEOUT_S = 30.0
 """How long a request may take, with the sending of its body; longer is a 504."""
+END_S = TIMEOUT_S + 10.0
+"""How long a worker that is told to end may take: for what it has begun, and to bring its log into the warehouse."""
 INLINE_ROWS = 64
 """Rows that are predicted at once in the event loop, where they cost about a millisecond; more go to a thread."""
 THREAD_ROWS = 2048

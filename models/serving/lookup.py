@@ -52,6 +52,23 @@ class FeatureStore:
             NotFoundError: the table has no such entity, has not that day of it, or not its required features.
             DatabaseError: the warehouse cannot be reached or refuses the query.
         """
+        found = await self._looked_up(wanted)
+        for values, asked in zip(found, wanted, strict=True):
+            if values[0] is None:
+                raise await self._absent(*asked)
+        return [self._complete(values) for values in found]
+
+    async def lookup_known(self, wanted: Sequence[Wanted]) -> list[Found | None]:
+        """As `lookup`, with None for each whose features are not there.
+
+        Raises:
+            DatabaseError: as in `lookup`.
+        """
+        found = [self._found(values) for values in await self._looked_up(wanted)]
+        return [None if one.entity is None or self._missing(one) else one for one in found]
+
+    async def _looked_up(self, wanted: Sequence[Wanted]) -> list[tuple[Any, ...]]:
+        """Entity, day and features of each; all of them None where there are none."""
         future: asyncio.Future[list[tuple[Any, ...]]] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, future))
         # Counted by the lanes themselves: `discard` comes a turn of the loop after a lane has seen that nobody waits
@@ -60,11 +77,7 @@ class FeatureStore:
             lane = asyncio.create_task(self._drain())
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
-        found = await future
-        for values, asked in zip(found, wanted, strict=True):
-            if values[0] is None:
-                raise await self._absent(*asked)
-        return [self._complete(values) for values in found]
+        return await future
 
     async def _drain(self) -> None:
         try:
@@ -101,14 +114,20 @@ class FeatureStore:
         return await self._pool.query(self._name, (f"{self._type}[]", "date[]"), self._newest, lists)
 
     def _complete(self, values: tuple[Any, ...]) -> Found:
-        entity, day, *features = values
-        row = dict(zip(self._names, features, strict=True))
-        if missing := [name for name in self._required if row[name] is None]:
+        found = self._found(values)
+        if missing := self._missing(found):
             raise NotFoundError(
-                f"There is no prediction for {self._card.entity} {entity!r} on {day}: "
+                f"There is no prediction for {self._card.entity} {found.entity!r} on {found.day}: "
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not known for that day."
             )
-        return Found(entity, day, row)
+        return found
+
+    def _found(self, values: tuple[Any, ...]) -> Found:
+        entity, day, *features = values
+        return Found(entity, day, dict(zip(self._names, features, strict=True)))
+
+    def _missing(self, found: Found) -> list[str]:
+        return [name for name in self._required if found.row[name] is None]
 
     async def _absent(self, entity: Any, day: date | None) -> NotFoundError:
         card = self._card

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from models.serving.bento import bento_home, child_environment, last_lines, publish, stored_folder
@@ -22,6 +24,11 @@ from pipelines.spec import UseCase
 __all__ = ["build_bento", "smoke_test"]
 
 REQUIREMENTS = "requirements/serving.txt"
+PART = ".part-"
+MOST_S = 300.0
+"""How long a build may take."""
+STALE_S = 3600.0
+"""No build takes that long."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ def build_bento(
 
     Raises:
         ModelError: a file is not the one that the card names, the version was built from another model, or BentoML
-            refuses (its last lines are in the message).
+            refuses or hangs (its last lines are in the message).
         StorageError: it cannot be handed to the other machines; what was built is gone again.
     """
     settings = settings or get_settings()
@@ -111,13 +118,40 @@ def _assemble(folder: Path, use_case: UseCase, model_file: Path, card: ServingCa
 
 
 def _build(folder: Path, tag: str, settings: Settings) -> None:
-    """Runs `bentoml build`.
+    """Builds a Bento, and puts it into its place when it is whole: one that is killed meanwhile leaves none there."""
+    name, _, version = tag.partition(":")
+    place = bento_home(settings) / "bentos" / name / version
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(place.parent)
+    # On the same file system, which the folder of all Bentos may be by itself
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=PART) as home:
+        _run(folder, tag, settings, home)
+        built = Path(home, "bentos", name)
+        try:
+            (built / version).rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+            raise ModelError(f"{tag} has been built by another process meanwhile; try again.") from None
+        (built / "latest").replace(place.parent / "latest")
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what builds that were killed have left."""
+    for left in folder.glob(f"{PART}*"):
+        with suppress(FileNotFoundError):  # its own build has ended meanwhile
+            if left.stat().st_mtime < time.time() - STALE_S:
+                shutil.rmtree(left)
+
+
+def _run(folder: Path, tag: str, settings: Settings, home: str) -> None:
+    """Runs `bentoml build` with a home.
 
     In a process of its own: BentoML imports the service to build it, and in this process `models` is the
     project's, which has no card, not the build folder's.
     """
     logs = bento_home(settings) / "logs"
-    environment = child_environment(settings)
+    environment = child_environment(settings) | {"BENTOML_HOME": home}
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"build-{tag.replace(':', '-')}.log"
     command = [sys.executable, "-m", "bentoml", "build", "--version", tag.partition(":")[2], "--output", "tag"]
@@ -125,8 +159,13 @@ def _build(folder: Path, tag: str, settings: Settings) -> None:
         # BentoML wants uv, or installs it, also where it has nothing to lock; this one is there and does nothing
         Path(tools, "uv").symlink_to(shutil.which("false") or sys.executable)
         environment["PATH"] = f"{tools}{os.pathsep}{environment.get('PATH', os.defpath)}"
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=300, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=MOST_S,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            said = f"BentoML has not built {tag} within {MOST_S:g} s; the end of {log}:\n{last_lines(log)}"
+            raise ModelError(said) from None
     if done.returncode != 0:
         raise ModelError(f"BentoML could not build {tag}; the end of {log}:\n{last_lines(log)}")

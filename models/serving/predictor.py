@@ -4,15 +4,20 @@ by its challenger."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from models.serving.answers import CHALLENGER, CHAMPION, Answer, answer_of, encode
+from models.serving.batching import Output, Row
 from models.serving.experiments import Experiment, row_key
 from models.serving.hosted import Hosted
 from models.serving.lookup import Wanted
 from pipelines.errors import HeadwaterError
+
+ASKED_AGAIN = 100
+"""How often rows that a challenger fails on are halved in one request: one that always fails must hold up nobody."""
 
 Key = tuple[Any, date]
 Failed = Callable[[Answer, Exception], None]
@@ -43,7 +48,7 @@ async def predict(
 ) -> Answer:
     """The champion's answer to these rows; the challenger's, with the features that it saw, to those of a split.
 
-    Where the challenger fails, `failed` is told, and the champion answers in its place, as it does where the
+    On a row that the challenger fails on, `failed` is told, and the champion answers it, as it does where the
     challenger's own features are not there: who asks has not chosen it.
 
     Raises:
@@ -57,36 +62,83 @@ async def predict(
     taken = _taken(hosted, keys, rows, experiment) if challenger and experiment and experiment.mode == "split" else []
     if challenger is None or not taken:
         return answer_of(hosted.card, keys, rows, outputs)
-    their_keys = [keys[at] for at in taken] if keys else None
-    try:
-        theirs = await rows_for(challenger, hosted, their_keys, [rows[at] for at in taken])
-    except HeadwaterError as error:
-        logger.warning("The challenger of %s lacks features: %s", hosted.card.use_case, error)
-        theirs = None
+    theirs = await _theirs(hosted, challenger, keys, rows, taken, failed)
     rows, outputs = list(rows), list(outputs)
     arms, versions = [CHAMPION] * len(rows), [hosted.card.version] * len(rows)
-    if theirs is not None:
-        try:
-            predicted = await challenger.batcher.predict(theirs)
-        except Exception as error:
-            logger.exception("Version %d, the challenger of %s, failed.", challenger.card.version, hosted.card.use_case)
-            failed(answer_of(challenger.card, their_keys, theirs, (), [CHALLENGER] * len(theirs)), error)
-            taken, theirs, predicted = [], [], []
-        for at, row, output in zip(taken, theirs, predicted, strict=True):
-            rows[at], outputs[at], arms[at], versions[at] = row, output, CHALLENGER, challenger.card.version
+    for at, (row, output) in theirs.items():
+        rows[at], outputs[at], arms[at], versions[at] = row, output, CHALLENGER, challenger.card.version
     return answer_of(hosted.card, keys, rows, outputs, arms, versions)
 
 
 async def rows_for(
-    challenger: Hosted, champion: Hosted, keys: Sequence[Key] | None, rows: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]] | None:
-    """The challenger's features of rows of the champion's; None where the client sent rows that lack some."""
+    challenger: Hosted, champion: Hosted, keys: Sequence[Key] | None, rows: Sequence[Row]
+) -> list[Row | None]:
+    """The challenger's features of rows of the champion's; None for each that some are not known of.
+
+    Raises:
+        DatabaseError: the warehouse cannot be reached.
+        SettingsError: none is set.
+    """
     if challenger.features <= champion.features:
-        return challenger.project(list(rows))
+        return [*challenger.project(list(rows))]
     if keys is None:
-        return None
-    _, found = await find(challenger, keys)
-    return found
+        return [None] * len(rows)
+    return [one.row if one is not None else None for one in await challenger.store.lookup_known(keys)]
+
+
+async def _theirs(
+    hosted: Hosted,
+    challenger: Hosted,
+    keys: Sequence[Key] | None,
+    rows: Sequence[Row],
+    taken: Sequence[int],
+    failed: Failed,
+) -> dict[int, tuple[Row, Output]]:
+    """The challenger's features and outputs by the position of the row; of the `taken`, those that it can answer."""
+    name = hosted.card.use_case
+    try:
+        found = await rows_for(
+            challenger, hosted, [keys[at] for at in taken] if keys else None, [rows[at] for at in taken]
+        )
+    except HeadwaterError as error:
+        logger.warning("The challenger of %s lacks features: %s", name, error)
+        return {}
+    theirs = {at: row for at, row in zip(taken, found, strict=True) if row is not None}
+    if keys and len(theirs) < len(taken):
+        logger.warning(
+            "The challenger of %s lacks features of %d rows of %d.", name, len(taken) - len(theirs), len(taken)
+        )
+    outputs, errors = await _told_apart(challenger, theirs)
+    for why, places in errors:
+        logger.error("Version %d, the challenger of %s, failed.", challenger.card.version, name, exc_info=why)
+        lost, their_keys = [theirs[at] for at in places], [keys[at] for at in places] if keys else None
+        failed(answer_of(challenger.card, their_keys, lost, (), [CHALLENGER] * len(lost)), why)
+    return {at: (theirs[at], output) for at, output in outputs.items()}
+
+
+async def _told_apart(
+    challenger: Hosted, rows: Mapping[int, Row]
+) -> tuple[dict[int, Output], list[tuple[Exception, list[int]]]]:
+    """The outputs by position, and the errors with the positions of whom they concern.
+
+    Of rows that fail together each half is asked by itself, down to the row that fails.
+    """
+    outputs: dict[int, Output] = {}
+    errors: dict[str, tuple[Exception, list[int]]] = {}
+    waiting, asked = deque([list(rows)] if rows else []), 0
+    while waiting:
+        places, asked = waiting.popleft(), asked + 1
+        try:
+            found = await challenger.batcher.predict([rows[at] for at in places])
+        except Exception as error:  # noqa: BLE001 - it is told to `failed`
+            if len(places) > 1 and asked <= ASKED_AGAIN:
+                half = len(places) // 2
+                waiting += (places[:half], places[half:])
+            else:
+                errors.setdefault(repr(error), (error, []))[1].extend(places)
+        else:
+            outputs.update(zip(places, found, strict=True))
+    return outputs, list(errors.values())
 
 
 def _taken(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.serving.files import replace
-from models.serving.hosted import Served
+from models.serving.hosted import Served, Status
 
 SILENT_S = 10.0
 """Of a worker that has written nothing for so long, nothing is known."""
@@ -53,7 +53,7 @@ def mark_gone(home: Path, worker: int) -> None:
     try:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError):  # it died before it had said anything
-        known = {"warehouse": None, "log": None, "use_cases": {}}
+        known = {"looked": False, "warehouse": None, "log": None, "use_cases": {}}
     if not known.get("gone"):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, json.dumps(known | gone).encode())
@@ -62,6 +62,7 @@ def mark_gone(home: Path, worker: int) -> None:
 def told(served: Served) -> dict[str, Any]:
     """What a worker says of itself."""
     return {
+        "looked": served.looked,
         "warehouse": served.warehouse,
         "log": asdict(served.log) if served.log is not None else None,
         "use_cases": {name: asdict(status) for name, status in sorted(served.statuses.items())},
@@ -88,7 +89,8 @@ def judge(workers: Mapping[str, Mapping[str, Any]], expected: int, began: float 
     """Whether the service is ready, and what there is to say of it.
 
     Not ready it is where a champion is served by no worker, or where a worker has for long served another version than
-    it should, or been silent. A use case without a champion is no reason: its own route says so.
+    it should, or been silent, or has not read the promotions since it began. A use case without a champion is no
+    reason: its own route says so.
 
     Args:
         workers: what each has written.
@@ -103,7 +105,10 @@ def judge(workers: Mapping[str, Mapping[str, Any]], expected: int, began: float 
     silent = max((one["at"] for name, one in workers.items() if name not in heard), default=began)
     if len(heard) < expected and now - silent > OUT_OF_STEP_S:
         problems.append(f"{expected - len(heard)} of {expected} workers have not been heard of.")
-    warehouse = next((one["warehouse"] for one in heard.values() if one["warehouse"]), None)
+    warehouse = _first(one["warehouse"] for one in heard.values())
+    if blind := [name for name, one in heard.items() if not one["looked"]]:
+        why = f": {warehouse}" if warehouse else ""
+        problems.append(f"The promotions have not been read yet in worker {', '.join(blind)}{why}.")
     return not problems, {
         "ready": not problems,
         "error": " ".join(problems) or None,
@@ -116,7 +121,8 @@ def judge(workers: Mapping[str, Mapping[str, Any]], expected: int, began: float 
 
 
 def _use_case(name: str, workers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    found = {worker: one["use_cases"][name] for worker, one in workers.items() if name in one["use_cases"]}
+    # A worker that has not seen the first promotion yet serves none
+    found = {worker: one["use_cases"].get(name, asdict(Status())) for worker, one in workers.items()}
     wanted = max((status["wanted"] for status in found.values() if status["wanted"] is not None), default=None)
     newest = [status["wanted"] for status in found.values() if status["wanted"] is not None]
     served = {worker: status["served"] for worker, status in found.items()}

@@ -85,7 +85,7 @@ class Predictions:
     def _fixed(self) -> Served:
         """The model of this Bento, for good."""
         assert card is not None  # noqa: S101 - this is only called where there is one
-        served, name = Served((card.use_case,), fixed=True), card.use_case
+        served, name = Served((card.use_case,), fixed=True, looked=True), card.use_case
         served.champions[name] = self._loader.load(FOLDER, name)
         served.statuses[name] = Status(card.version, card.version)
         VERSION.labels(name).set(card.version)

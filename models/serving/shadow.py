@@ -64,11 +64,16 @@ class Shadow:
 
     async def _predict(self, one: _Copy) -> None:
         began = time.perf_counter()
-        rows = await rows_for(one.challenger, one.champion, one.answer.keys, one.answer.rows)
-        if rows is None:
-            SHADOW_DROPPED.labels(one.champion.card.use_case).inc(len(one.answer.rows))
+        found = await rows_for(one.challenger, one.champion, one.answer.keys, one.answer.rows)
+        rows = [row for row in found if row is not None]
+        if len(rows) < len(found):
+            SHADOW_DROPPED.labels(one.champion.card.use_case).inc(len(found) - len(rows))
+        if not rows:
             return
-        card, keys, arms = one.challenger.card, one.answer.keys, [CHALLENGER] * len(rows)
+        keys = one.answer.keys
+        if keys is not None:
+            keys = [key for key, row in zip(keys, found, strict=True) if row is not None]
+        card, arms = one.challenger.card, [CHALLENGER] * len(rows)
         try:
             outputs = await one.challenger.batcher.predict_in_thread(rows)
         except Exception as error:

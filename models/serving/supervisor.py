@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.serving.bento import bento_home, end, worker_environment
+from models.serving.limits import END_S
 from models.serving.readiness import folder, mark_gone
 from pipelines import logs
 from pipelines.settings import PROJECT, Settings
@@ -69,11 +70,11 @@ class Supervisor:
                 logs.cut_large(self._log)
 
     def close(self) -> None:
-        """Ends the workers: each answers what it has begun."""
+        """Ends the workers: each answers what it has begun, as long as a request may take."""
         processes = [worker.process for worker in self._workers if worker.process is not None]
         if processes:
             with ThreadPoolExecutor(len(processes)) as threads:
-                list(threads.map(lambda process: end(process, 20.0), processes))
+                list(threads.map(lambda process: end(process, END_S), processes))
         for worker in self._workers:
             self._forget(worker)
 

@@ -127,7 +127,7 @@ class Watch:
                 self._connection.close()
                 self._connection = None
             return
-        self._served.warehouse = None
+        self._served.warehouse, self._served.looked = None, True
         for use_case in self._served.use_cases:
             self._want(use_case, found.get(use_case))
             self._want_challenger(use_case)

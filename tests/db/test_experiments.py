@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -53,10 +54,11 @@ def settings(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Setti
     return found
 
 
-def promote(settings: Settings, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
-    """A promotion without MLflow, which experiments never ask."""
+def promote(settings: Settings, monkeypatch: pytest.MonkeyPatch, version: int, alias: int | None = None) -> None:
+    """A promotion without MLflow, which experiments never ask, and in which `alias` is champion before it."""
+    there = SimpleNamespace(version=str(alias), last_updated_timestamp=0, run_id="run") if alias else None
     monkeypatch.setattr(tracking, "client", lambda settings: Client())
-    monkeypatch.setattr(tracking, "alias_version", lambda *_: None)
+    monkeypatch.setattr(tracking, "alias_version", lambda *_: there)
     tag = f"headwater-flood:v{version}"
     history.move(FLOOD, settings, tracking.CHAMPION, version, actor="ann", reason="", evidence={}, bento=tag)
 
@@ -165,6 +167,25 @@ def test_a_new_champion_ends_the_experiment(settings: Settings, running: Any, mo
     assert "version 3 became champion" in str(database.query(
         settings.require_database(), "select reason from serving.experiments order by experiment_id desc limit 1"
     ))  # fmt: skip
+
+
+def test_an_alias_that_was_moved_in_mlflow_neither_ends_an_experiment_nor_keeps_it_going(
+    settings: Settings, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(settings)
+    promote(settings, monkeypatch, 1, alias=2)
+    assert running() is not None, "version 1 was the champion all along"
+    promote(settings, monkeypatch, 2, alias=2)
+    assert running() is None, "what was the challenger is the champion now"
+
+
+def test_a_version_that_becomes_champion_while_it_is_hashed_is_no_challenger(
+    settings: Settings, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments.evidence, "verify_bento", lambda *_: promote(settings, monkeypatch, 2))
+    with pytest.raises(ModelError, match="Version 2 of flood is the champion"):
+        start(settings)
+    assert running() is None
 
 
 def test_an_unreachable_database_leaves_the_known_experiments(settings: Settings, url: str) -> None:

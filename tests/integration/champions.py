@@ -14,6 +14,7 @@ def crown(use_case: UseCase, settings: Settings, selected: dict[str, Any]) -> No
     version = int(selected["version"])
     sha256 = artifacts.model_sha256(settings, selected["model_uri"])
     tracking.client(settings).set_model_version_tag(use_case.experiment, str(version), "model.sha256", sha256)
+    evidence = {"model_sha256": sha256}
     history.move(
-        use_case, settings, tracking.CHAMPION, version, actor="a tester", reason="", evidence={}, bento="none"
+        use_case, settings, tracking.CHAMPION, version, actor="a tester", reason="", evidence=evidence, bento="none"
     )  # fmt: skip

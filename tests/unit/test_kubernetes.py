@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from headwater.containers import environment, init
-from headwater.stack import airflow_env
+from headwater.stack import airflow_env, processes
+from models.serving import limits
 from pipelines.errors import StackError
 from pipelines.settings import PROJECT, Settings, layers, read_settings, refusals
 from tests.cluster import (
@@ -245,6 +246,13 @@ def test_every_container_is_bounded_watched_and_without_rights() -> None:
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
         }  # fmt: skip
     assert all("memory" in one["limits"] for one in bounds)
+
+
+def test_whoever_ends_the_service_waits_until_it_has_ended_its_workers() -> None:
+    (pod,) = (pod for name, pod in pods(manifests()) if name == "serving")
+    compose = float(COMPOSE["services"]["serving"]["stop_grace_period"].removesuffix("s"))
+    waits = [pod["terminationGracePeriodSeconds"], compose]
+    assert min(waits) >= processes.SERVING_GRACE_S > limits.END_S > limits.TIMEOUT_S
 
 
 def test_no_pod_is_given_variables_of_services_which_would_be_settings_of_unknown_names() -> None:

@@ -7,17 +7,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from models.serving import app
-from models.serving.card import ServingCard
+from models.serving.card import Feature, ServingCard
 from models.serving.experiments import Experiment, Experiments
 from models.serving.hosted import Hosted, Served
 from models.serving.http import Reply, Request
 from models.serving.keys import KeyRing
+from models.serving.lookup import FeatureStore
+from models.serving.predictor import ASKED_AGAIN
 from models.serving.spool import Answered
 from pipelines.errors import LogFullError, NotFoundError
 
@@ -26,6 +28,7 @@ CARD = ServingCard(
     features=[{"name": "x", "type": "float"}], outputs=["y"], title="Gauges", doc="A test's model.",
     model_sha256="0" * 64, created_at=datetime(2026, 1, 1, tzinfo=UTC),
 )  # fmt: skip
+DAY = date(2026, 1, 1)
 BODY = json.dumps({"rows": [{"x": 1.0}, {"x": 2.0}]}).encode()
 Predict = Callable[[Any], Any]
 
@@ -71,20 +74,20 @@ class World:
     def _hosted(self, version: int, predict: Predict) -> Hosted:
         return Hosted(CARD.model_copy(update={"version": version}), Model(predict), None, self.threads)
 
-    async def _ask(self) -> Reply:
+    async def _ask(self, body: bytes) -> Reply:
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": BODY}
+            return {"type": "http.request", "body": body}
 
         return await self.application.predict("gauges", Request(receive))
 
-    def ask(self, times: int = 1, *, then: Callable[[], Any] | None = None) -> list[Reply]:
+    def ask(self, times: int = 1, *, then: Callable[[], Any] | None = None, body: bytes = BODY) -> list[Reply]:
         """The answers to so many requests at once, and to one more after `then`, if that is given."""
 
         async def all_of_them() -> list[Reply]:
-            replies = list(await asyncio.gather(*(self._ask() for _ in range(times))))
+            replies = list(await asyncio.gather(*(self._ask(body) for _ in range(times))))
             if then is not None:
                 then()
-                replies.append(await self._ask())
+                replies.append(await self._ask(body))
             await self.application.shadow.close()
             return replies
 
@@ -111,6 +114,12 @@ def doubles(columns: Any) -> Any:
 
 def breaks(columns: Any) -> Any:
     raise RuntimeError("the trees have grown together")
+
+
+def breaks_at_two(columns: Any) -> Any:
+    if (columns["x"] == 2).any():
+        raise RuntimeError("two is too many")
+    return doubles(columns)
 
 
 def slow(columns: Any) -> Any:
@@ -176,6 +185,70 @@ def test_a_challenger_whose_own_features_are_not_there_spoils_no_answer(world, m
     (reply,) = world.ask()
     assert [row["model_version"] for row in json.loads(reply.body)["predictions"]] == [3, 3]
     assert world.logged() == [("online", 3, "champion", {"y": 2.0}), ("online", 3, "champion", {"y": 4.0})]
+
+
+class Warehouse:
+    """A pool that has features of some entities: their `x` and, where two are asked for, their `z`."""
+
+    def __init__(self, known: dict[str, tuple[float | None, ...]]) -> None:
+        self.known = known
+
+    async def query(self, name: str, types: Any, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        absent = (None,) * (1 + len(next(iter(self.known.values()))))
+        return [(one, DAY, *self.known[one]) if one in self.known else (None, *absent) for one in parameters[0]]
+
+
+def asks_for(world: World, mode: str) -> list[Reply]:
+    """Entities of which the challenger, which wants one feature more, knows the first and the last only."""
+    world.champion(doubles)
+    world.challenger(doubles, mode)
+    mine, theirs = world.served.champions["gauges"], world.served.challengers["gauges"]
+    theirs.card = theirs.card.model_copy(update={"features": (*CARD.features, Feature(name="z", type="float"))})
+    theirs.features = frozenset(theirs.card.feature_names)
+    mine.store = FeatureStore(mine.card, Warehouse({"a": (1.0,), "b": (2.0,), "c": (3.0,), "d": (4.0,)}))
+    theirs.store = FeatureStore(theirs.card, Warehouse({"a": (1.0, 0.0), "c": (3.0, None), "d": (4.0, 0.0)}))
+    return world.ask(body=json.dumps({"entities": [{"site_id": one} for one in "abcd"]}).encode())
+
+
+def test_who_the_challenger_lacks_features_of_moves_nobody_else_to_the_champion(world):
+    (reply,) = asks_for(world, "split")
+    told = json.loads(reply.body)["predictions"]
+    assert [(row["site_id"], row["y"], row["model_version"]) for row in told] == [
+        ("a", 2.0, 4), ("b", 4.0, 3), ("c", 6.0, 3), ("d", 8.0, 4)
+    ]  # fmt: skip
+    assert [row[1] for row in world.logged()] == [4, 3, 3, 4]
+
+
+def test_a_shadow_is_of_those_whose_features_the_challenger_has(world):
+    asks_for(world, "shadow")
+    assert world.logged()[4:] == [("shadow", 4, "challenger", {"y": 2.0}), ("shadow", 4, "challenger", {"y": 8.0})]
+    assert [entity for _, entity, *_ in world.log.kept[1].rows] == ["a", "d"]
+
+
+def test_a_row_that_the_challenger_fails_on_moves_no_other_to_the_champion(world):
+    world.champion(doubles)
+    world.challenger(breaks_at_two, "split")
+    (reply,) = world.ask(body=json.dumps({"rows": [{"x": float(number)} for number in range(100)]}).encode())
+    told = json.loads(reply.body)["predictions"]
+    assert [row["y"] for row in told] == [2.0 * number for number in range(100)]
+    assert [at for at, row in enumerate(told) if row["model_version"] == 3] == [2]
+    lost = [row for row in world.logged() if "error" in row[3]]
+    assert lost == [("online", 4, "challenger", {"error": "RuntimeError: two is too many"})]
+
+
+def test_a_challenger_that_always_fails_is_not_asked_for_each_row_of_a_large_request(world):
+    asked = []
+
+    def counts(columns: Any) -> Any:
+        asked.append(len(columns["x"]))
+        return breaks(columns)
+
+    world.champion(doubles)
+    world.challenger(counts, "split")
+    (reply,) = world.ask(body=json.dumps({"rows": [{"x": float(number)} for number in range(1000)]}).encode())
+    assert {row["model_version"] for row in json.loads(reply.body)["predictions"]} == {3}
+    assert len(asked) <= 2 * ASKED_AGAIN + 1
+    assert sum(row[1] == 4 for row in world.logged()) == 1000
 
 
 @pytest.mark.parametrize("change", [{"version": 5}, {"outputs": ("z",)}])

@@ -53,6 +53,48 @@ def test_a_stream_as_it_is_is_read_also_with_dictionaries_and_several_batches() 
     assert rows == [{"x": 1.0, "basin": "n"}, {"x": None, "basin": "s"}, {"x": 3.0, "basin": "n"}]
 
 
+@pytest.mark.parametrize("column", ["site_id", "basin", "x"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_long_text_that_many_rows_share_is_refused_before_each_has_a_copy_of_it(
+    column: str, kind: pa.DataType
+) -> None:
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int16()), pa.array(["w" * 100_000], kind))
+    body = _stream(pa.table({column: shared}))
+    assert len(body) < 200_000
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        assert _refused(body) == f"{column} has a text of more than 1000 characters, or with a NUL."
+        assert pool.max_memory() < 10_000_000
+    finally:
+        pa.set_memory_pool(usual)
+
+
+def test_a_text_of_a_dictionary_may_be_as_long_as_any_other() -> None:
+    words = pa.array(["ü" * 1000, None, "ü" * 1000])
+    _, rows = arrow.read(CARD, _stream(pa.table({"basin": words.dictionary_encode()})))
+    assert [row["basin"] for row in rows] == words.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["n"]).cast(pa.string_view()),
+        pa.DictionaryArray.from_arrays(pa.array([0]), pa.array(["n"]).cast(pa.string_view())),
+        pa.array(["n"]).cast(pa.binary()),
+        pa.array([["n"]]),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_column_whose_rows_could_share_bytes_is_refused(values: pa.Array) -> None:
+    assert _refused(_stream(pa.table({"basin": values}))).startswith(f"basin is {values.type}, and must be ")
+
+
+def test_a_text_is_sent_as_one_and_a_column_without_any_value_has_no_type() -> None:
+    assert _refused(_stream(pa.table({"basin": [1]}))) == "basin is int64, and must be string."
+    assert arrow.read(CARD, _stream(pa.table({"basin": pa.nulls(1)})))[1] == [{"x": None, "basin": None}]
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"x", b"\xff\xff\xff\xff\x10\x00\x00\x00", _stream(pa.table({"x": [1.0]}))[:-20]]
 )

@@ -9,17 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import httpx
 import numpy as np
 import pytest
 
+from models.serving import client
 from models.serving.batching import Batcher
 from models.serving.card import ServingCard
+from models.serving.experiments import Experiments
+from models.serving.hosted import Served
 from models.serving.limits import INLINE_ROWS
 from models.serving.lookup import LANES, FeatureStore
-from models.serving.readiness import OUT_OF_STEP_S, judge
+from models.serving.readiness import OUT_OF_STEP_S, judge, of_one, told
 from models.serving.serve import is_loopback
 from models.serving.sources import needed
+from models.serving.watch import Watch
+from pipelines.errors import SourceError
+from pipelines.settings import Settings
 
 CARD = ServingCard(
     use_case="gauges", version=3, run_id="abc", entity="site_id", day="day", feature_table="gauges.features",
@@ -86,7 +94,7 @@ def _worker(
     status = {"served": served, "wanted": wanted, "error": None, "challenger": None, "challenger_error": None, **more}
     if since:
         status["since"] = time.time() - since
-    found = {"at": time.time() - at, "warehouse": None, "log": None, "use_cases": {"gauges": status}}
+    found = {"at": time.time() - at, "looked": True, "warehouse": None, "log": None, "use_cases": {"gauges": status}}
     return {**found, "gone": True} if gone else found
 
 
@@ -118,6 +126,50 @@ def test_ready_is_what_serves_all_champions_and_has_no_worker_out_of_step_for_lo
 
 
 _COLLECTED = time.time()
+
+
+def _watched(url: str) -> tuple[Served, Watch]:
+    served = Served(("gauges",))
+    watch = Watch(served, Mock(), Mock(), Mock(), Experiments(), lambda: url, None, None)
+    return served, watch
+
+
+def test_a_worker_that_began_without_the_warehouse_is_not_ready_until_it_has_read_the_promotions_once(monkeypatch):
+    served, watch = _watched("postgresql://127.0.0.1:9/none")
+    watch.step()
+    ready, body = of_one(served)
+    assert (ready, body["use_cases"]) == (False, {})
+    assert body["error"].startswith("The promotions have not been read yet in worker 1: the promotions cannot be read")
+    others = {"2": _worker(3, 3), "1": {"at": time.time(), **told(served)}}
+    assert judge(others, 2)[0] is False
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "_look", dict)
+        watch.step()
+    assert of_one(served)[0] is True, "there is no promotion yet"
+    watch.step()
+    ready, body = of_one(served)
+    assert ready is True
+    assert body["warehouse"] is not None, "it is away again, and what is loaded goes on answering"
+
+
+def test_a_worker_that_has_not_seen_a_first_promotion_serves_none_and_is_waited_for(monkeypatch):
+    late = {"at": time.time(), **told(Served(("gauges",), looked=True))}
+    ready, body = judge({"1": _worker(1, 1), "2": late}, 2)
+    assert ready is True
+    assert (body["use_cases"]["gauges"]["served"], body["use_cases"]["gauges"]["workers"]) == (
+        None,
+        {"1": 1, "2": None},
+    )
+    monkeypatch.setattr(client, "_ask", lambda *_: httpx.Response(200, json=body))
+    with pytest.raises(SourceError, match="its workers serve none, version 1"):
+        client.served_version(Settings(), SimpleNamespace(slug="gauges"))
+
+
+def test_who_waits_for_a_version_is_told_that_the_warehouse_is_away_and_not_to_train(monkeypatch):
+    _, body = of_one(Served(("gauges",), warehouse="the promotions cannot be read: gone"))
+    monkeypatch.setattr(client, "_ask", lambda *_: httpx.Response(503, json=body))
+    with pytest.raises(SourceError, match="gauges is not served yet: the promotions cannot be read: gone"):
+        client.served_version(Settings(), SimpleNamespace(slug="gauges"))
 
 
 def test_a_bento_needs_what_is_imported_at_once_and_nothing_heavy(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from headwater.stack import processes
 from headwater.stack.accounts import Account, copy_readable
 from headwater.stack.airflow import Airflow
 from headwater.stack.processes import MARK, Recorded, State, end_all, marked
@@ -64,6 +65,25 @@ def test_ending_takes_children_of_their_own_session_and_no_stranger(tmp_path: Pa
         for process in (leader, stranger):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize(("name", "is_killed"), [("serving", False), ("mlflow", True)])
+def test_the_prediction_service_is_given_the_time_of_a_request_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_killed: bool
+) -> None:
+    monkeypatch.setattr(processes, "GRACE_S", 0.8)
+    program = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), sys.exit()));"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as slow:
+        try:
+            assert slow.stdout is not None
+            assert slow.stdout.readline() == b"up\n"
+            found = end_all(tmp_path, State(services={name: Recorded.of(slow.pid)}), {name: signal.SIGTERM})
+            assert found == ([slow.pid] if is_killed else [])
+        finally:
+            slow.kill()
 
 
 def test_a_folder_below_a_closed_one_is_out_of_reach_for_another_account(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from headwater.stack import config, databases, processes
 from headwater.stack import supervisor as stack
+from models.serving import limits
 from models.serving import supervisor as serving
 from pipelines import logs
 from pipelines.settings import Settings
@@ -81,6 +82,19 @@ def test_the_service_outlives_a_full_disk_and_begins_its_log_with_no_more_than_i
             held.step()
     assert started.call_count == 1
     assert said.stat().st_size <= 100
+
+
+def test_a_worker_may_answer_for_as_long_as_a_request_may_take_before_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Mock()
+    monkeypatch.setattr(serving, "end", ended)
+    with socket.socket() as listener:
+        held = serving.Supervisor(Settings(home=tmp_path), listener)
+        held._workers[0].process = Mock()
+        held.close()
+    _, seconds = ended.call_args.args
+    assert seconds > limits.TIMEOUT_S
 
 
 def test_no_password_is_among_the_arguments_of_mlflow_s_migration(monkeypatch: pytest.MonkeyPatch) -> None:
