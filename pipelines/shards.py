@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,9 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
             Writer(Path(folder, "bad.parquet"), QUARANTINE_SCHEMA) as bad,
             landing.open(part.item) as file,
         ):
-            at = first_id(part.month.start) + part.shard.first
+            at, parse_rows = first_id(part.month.start) + part.shard.first, registry.part(use_case, "source").parse_rows
             for rows in row_files.read(file, _kind(part.item), part.shard, part.item.request):
-                parsed = registry.part(use_case, "source").parse_rows(dataset, part.item, rows, at)
+                parsed = row_files.parsed(rows, partial(parse_rows, dataset, part.item, first=at))
                 checked = contract.check(dataset, parsed, part.month)
                 if checked.received != rows.height:
                     raise ContractError(

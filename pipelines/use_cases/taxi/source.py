@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -77,9 +78,13 @@ def parse(dataset: Dataset, answers: Iterable[tuple[LandedObject, bytes]]) -> pl
             at = first_id(parse_day(item.context["day"]))
             for shard in row_files.shards(io.BytesIO(body), kind, 2**62, item.request):
                 for rows in row_files.read(io.BytesIO(body), kind, shard, item.request):
-                    found.append(parse_rows(dataset, item, rows, at))
+                    found.append(row_files.parsed(rows, partial(parse_rows, dataset, item, first=at)))
                     at += rows.height
-    return pl.concat(found) if found else pl.DataFrame(schema={column.name: pl.Null() for column in dataset.columns})
+    return (
+        pl.concat(found, how="diagonal")
+        if found
+        else pl.DataFrame(schema={column.name: pl.Null() for column in dataset.columns})
+    )
 
 
 def recorded(path: Path) -> dict[str, list[Received]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from pipelines import contract
+from pipelines import contract, row_files
 from pipelines.errors import ContractError, NotFoundError
 from pipelines.landing import LandedObject, Received
 from pipelines.settings import Settings
@@ -105,3 +107,24 @@ def test_the_drift_of_2016_is_in_the_columns_and_not_in_the_layout(recordings: P
 def test_a_table_of_the_sandbox_has_the_fields_of_its_era() -> None:
     assert "surcharge" in table_of(date(2014, 1, 1), trips_of(date(2014, 1, 1), rows=10)).column_names
     assert "cbd_congestion_fee" in table_of(date(2025, 1, 1), trips_of(date(2025, 1, 1), rows=10)).column_names
+
+
+def test_of_rows_with_more_cells_than_names_the_blank_ones_are_left_out_and_the_others_quarantined() -> None:
+    lines = table_text(date(2016, 7, 1), 300)
+    rows = [line + ",," for line in lines[1:]]
+    shifted = rows[7].split(",")
+    rows[7] = ",".join([*shifted[:3], "40.7", *shifted[3:]])
+    body = "\r\n".join([lines[0], "", *rows, ""]).encode()
+    item = LandedObject("", 0, "yellow_tripdata_2016-07.csv", "csv", {"day": "2016-07-01"})
+    checked = contract.check(TRIPS, source.parse(TRIPS, [(item, body)]), month_of(date(2016, 7, 1)))
+    assert checked.received == len(rows)
+    (refused,) = checked.quarantined.filter(pl.col("reason") == row_files.LONGER).to_dicts()
+    assert json.loads(refused["raw"])["row"] == rows[7].rstrip(",")
+    others = checked.quarantined.filter(pl.col("reason") != row_files.LONGER)
+    assert others.get_column("reason").str.contains("is outside the window").all()
+
+
+def table_text(month: date, rows: int) -> list[str]:
+    """The lines of a month's CSV."""
+    table = pl.DataFrame(table_of(month, trips_of(month, rows=rows)))
+    return table.write_csv(datetime_format="%Y-%m-%d %H:%M:%S").splitlines()
