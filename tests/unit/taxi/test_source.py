@@ -50,7 +50,7 @@ def test_a_folder_or_an_object_store_is_an_upstream_like_a_host(store: Store, tm
 
 def test_recordings_are_found_by_the_month_in_their_names(tmp_path: Path) -> None:
     (tmp_path / "yellow_tripdata_2019-01.parquet").write_bytes(body(JANUARY))
-    (tmp_path / "trips_201902.csv").write_text("VendorID,tpep_pickup_datetime\n1,2019-02-01 00:00:00\n")
+    (tmp_path / "trips_201902.csv").write_text("VendorID,tpep_pickup_datetime,fare_amount\n1,2019-02-01 00:00:00,5\n")
     (tmp_path / "notes_2019-03.csv").write_text("who,what\nme,nothing\n")
     (tmp_path / "readme.txt").write_text("2019-04")
     found = source.recorded(tmp_path)["trips"]
@@ -63,12 +63,40 @@ def test_recordings_are_found_by_the_month_in_their_names(tmp_path: Path) -> Non
 def test_two_files_of_a_month_are_refused_unless_one_of_them_is_parquet(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "a" / "x_2019-01.csv").write_text("VendorID,tpep_pickup_datetime\n")
+    (tmp_path / "a" / "x_2019-01.csv").write_text("VendorID,tpep_pickup_datetime,fare_amount\n")
     (tmp_path / "b" / "x_2019-01.parquet").write_bytes(body(JANUARY))
     assert [item.format for item in source.recorded(tmp_path)["trips"]] == ["parquet"]
     (tmp_path / "b" / "y_2019-01.parquet").write_bytes(body(JANUARY))
     with pytest.raises(ContractError, match="are of 2019-01"):
         source.recorded(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_trips_of_others_beside_the_yellow_ones_are_passed_over_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    others = pl.DataFrame({"dispatching_base_num": ["B1"], "pickup_datetime": ["2019-01-01 00:00:00"]})
+    others.write_parquet(tmp_path / "fhv_tripdata_2019-01.parquet")
+    yellow = pl.read_parquet(body(JANUARY))
+    name = f"yellow_tripdata_2019-01.{kind}"
+    _ = yellow.write_csv(tmp_path / name) if kind == "csv" else yellow.write_parquet(tmp_path / name)
+    assert [item.request for item in source.recorded(tmp_path)["trips"]] == [name]
+    assert "fhv_tripdata_2019-01.parquet is passed over: it has times of pick-up, and no fare" in caplog.text
+
+
+def test_trips_without_a_month_in_their_name_are_told_and_refused_where_there_are_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "january.parquet").write_bytes(body(JANUARY))
+    (tmp_path / "notes.csv").write_text("who,what\nme,nothing\n")
+    for path in (tmp_path, tmp_path / "january.parquet"):
+        with pytest.raises(NotFoundError, match="with its month in its name"):
+            source.recorded(path)
+    caplog.clear()
+    (tmp_path / "yellow_tripdata_2019-01.parquet").write_bytes(body(JANUARY))
+    assert len(source.recorded(tmp_path)["trips"]) == 1
+    assert "january.parquet is passed over: there is no month in its name" in caplog.text
+    assert "notes.csv" not in caplog.text
 
 
 def test_a_folder_without_trips_is_refused_with_an_example(tmp_path: Path) -> None:
