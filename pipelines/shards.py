@@ -100,6 +100,7 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
         ContractError: the file is broken or of a layout that nobody knows; nothing was stored.
     """
     began, month = time.perf_counter(), month_name(part.month.start)
+    first = origin(landing, dataset, envelope, part.month)
     use_case = landing.use_case
     read = _Tally()
     with tempfile.TemporaryDirectory(prefix="headwater-shard-") as folder:
@@ -119,8 +120,8 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
                     )
                 at += rows.height
                 read.add(dataset, checked)
-                good.add(checked.accepted.with_columns(_received_at(envelope)))
-                bad.add(_refused_rows(checked.quarantined, envelope.window, landing.link(envelope)))
+                good.add(checked.accepted.with_columns(_received_at(first)))
+                bad.add(_refused_rows(checked.quarantined, first.window, landing.link(first)))
         staged = good.stage(normalized_path(lake, use_case, dataset), month, part.number)
         refused = bad.stage(quarantine_path(lake, use_case, dataset), month, part.number)
     return Manifest(
@@ -138,6 +139,26 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
         seconds=time.perf_counter() - began,
         peak_memory_mb=ledger.peak_memory_mb(),
     )
+
+
+def origin(landing: Landing, dataset: Dataset, envelope: Envelope, month: Window) -> Envelope:
+    """The answer in which the file that an answer has of a month was received first, and no other one since.
+
+    Later windows ask for the month again. That they got the same file is no news: its rows are those that are there.
+    """
+    files, found = _of_month(envelope, month), envelope
+    for earlier in landing.before(dataset, envelope, month):
+        others = _of_month(earlier, month)
+        if others and others != files:
+            break
+        found = earlier if others else found  # no file is no other file
+    return found
+
+
+def _of_month(envelope: Envelope, month: Window) -> list[str]:
+    """The hashes of the files that an answer has of a month."""
+    files = (item for item in envelope.objects if item.format in KINDS)
+    return [item.sha256 for item in files if parse_day(item.context["day"]) in month]
 
 
 def _received_at(envelope: Envelope) -> pl.Expr:

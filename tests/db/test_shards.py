@@ -152,6 +152,41 @@ def test_a_file_that_is_published_again_replaces_its_month_whole_and_an_older_on
     assert prints(march)[0] == in_lake
 
 
+def test_a_later_window_that_gets_the_same_file_changes_nothing(march: Settings) -> None:
+    tables = [lake.normalized_path(march.lake, TAXI, TRIPS), lake.quarantine_path(march.lake, TAXI, TRIPS)]
+    before = [lake.open_table(path).version() for path in tables]  # type: ignore[union-attr]
+    april, may = month_of(date(2019, 4, 1)), month_of(date(2019, 5, 1))
+    steps.land(TAXI, TRIPS, april, [Received(b"", "no file", "absent", {"day": str(MARCH.start)})], march)
+    land(march, trips_of(MARCH.start), may, MARCH)
+    check = sharded.check(TAXI, TRIPS, may, march)
+    assert check["unchanged"] == check["accepted"] > 0
+    assert check["quarantined"] > 0
+    assert [lake.open_table(path).version() for path in tables] == before  # type: ignore[union-attr]
+    assert sharded.plan_load(TAXI, TRIPS, may, march) == []
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, MARCH).fetched_at}
+    assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
+
+
+def test_a_file_that_is_back_after_another_one_was_there_is_received_anew(march: Settings) -> None:
+    april, may = month_of(date(2019, 4, 1)), month_of(date(2019, 5, 1))
+    first = prints(march)[0]
+    land(march, trips_of(MARCH.start, rows=4_000), april, MARCH)
+    sharded.check(TAXI, TRIPS, april, march)
+    assert prints(march)[0].rows < first.rows
+    land(march, trips_of(MARCH.start), may, MARCH)
+    assert sharded.check(TAXI, TRIPS, may, march)["updated"] == first.rows
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, may).fetched_at}
+    assert sharded.check(TAXI, TRIPS, MARCH, march)["unchanged"] == first.rows, "an older answer changes nothing"
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, may).fetched_at}
+    assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
+
+
+def received_at(settings: Settings) -> set[str]:
+    """When the rows of March were received, as envelopes say it."""
+    rows = lake.read_normalized(settings.lake, TAXI, TRIPS, MARCH)
+    return {moment.isoformat(timespec="microseconds") for moment in rows.get_column("revised_at").unique()}
+
+
 def test_nobody_sees_a_shard_before_all_are_joined(march: Settings) -> None:
     before = prints(march)
     changed = trips_of(MARCH.start)
