@@ -100,7 +100,7 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
         ContractError: the file is broken or of a layout that nobody knows; nothing was stored.
     """
     began, month = time.perf_counter(), month_name(part.month.start)
-    first = origin(landing, dataset, envelope, part.month)
+    first = _origin(landing, dataset, envelope, part.month)
     use_case = landing.use_case
     read = _Tally()
     with tempfile.TemporaryDirectory(prefix="headwater-shard-") as folder:
@@ -141,7 +141,7 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
     )
 
 
-def origin(landing: Landing, dataset: Dataset, envelope: Envelope, month: Window) -> Envelope:
+def _origin(landing: Landing, dataset: Dataset, envelope: Envelope, month: Window) -> Envelope:
     """The answer in which the file that an answer has of a month was received first, and no other one since.
 
     Later windows ask for the month again. That they got the same file is no news: its rows are those that are there.

@@ -62,7 +62,7 @@ class World:
         crm.advance(SLIP)
         names = crm.do(
             "select customer_id from crm.customers join crm.monthly_usage using (customer_id) where left_on is null"
-            " and customers.updated_at < '2024-03-01' and customer_id = any(%s) group by 1"
+            " and customers.updated_at < '2024-03-01' and data_gb is not null and customer_id = any(%s) group by 1"
             " having count(*) filter (where month in ('2024-01-01', '2024-02-01', '2024-03-01')) = 3 order by 1",
             (_quiet(),),
         )
