@@ -12,7 +12,7 @@ month, and its partition is the month's first day.
 
 **Large files** are checked and loaded in shards, side by side: **plan_check** says which shards a file has,
 **check_shard** works on one of them, and **check** puts them all in place at once; so do **plan_load**, **load_shard**
-and **load**. Nobody sees a shard before that.
+and **load**. Nobody sees a shard before that. A shard whose month another run has put in place meanwhile is left.
 
 **By hand**: trigger it with a partition key (in the advanced options, a day as YYYY-MM-DD), and the scoring of that day
 follows. With the parameter *day* alone it ingests that day and nothing follows.

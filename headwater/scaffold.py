@@ -19,7 +19,7 @@ LONGEST_TITLE = 50
 _SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _TITLE = re.compile(r"[^\W_][\w .,;:()&+/'’–-]*")
 _OWNER = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
-_SCHEMAS = {"ops", "serving", "public", "information_schema"}
+_SCHEMAS = {"ops", "serving", "extracts", "public", "information_schema"}
 _RESERVED = (
     "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate "
     "collation column concurrently constraint create cross current_catalog current_date current_role current_schema "

@@ -88,13 +88,14 @@ class Extent:
     """Which rows a training may use.
 
     `cutoff` is the first day of the hold-out. Without one it is `customary_cutoff`, or `holdout_days` before the last
-    day, where that leaves enough on both sides; else it parts the rows three to one. `until` is the last day that may
-    be used, by labels too, by default the newest; `entities` are those to train on and to measure with, by default all.
-    `seed` deals the entities where all rows are of one day.
+    day, where that leaves enough on both sides; else it parts the rows three to one. `since` is the first day that may
+    be used, by default the oldest, and `until` the last, by labels too, by default the newest; `entities` are those to
+    train on and to measure with, by default all. `seed` deals the entities where all rows are of one day.
     """
 
     cutoff: date | None = None
     customary_cutoff: date | None = None
+    since: date | None = None
     until: date | None = None
     entities: Sequence[str] | None = None
     seed: int = 0
@@ -178,6 +179,8 @@ def _cutoff_of_all(use_case: UseCase, settings: Settings, extent: Extent) -> dat
 def _condition(use_case: UseCase, extent: Extent) -> str:
     """SQL that holds for the rows that a training may use."""
     told = []
+    if extent.since is not None:
+        told.append(f"{use_case.day_column} >= date '{extent.since}'")
     if extent.until is not None:  # their labels were known by then
         column, days = use_case.label_known
         told.append(f"{column} + {days} <= date '{extent.until}'")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -146,6 +146,17 @@ class Landing:
         folder = self._folder(dataset, window)
         found = [read_envelope(folder.read(item.name)) for item in folder.list() if item.name.endswith(".json")]
         return sorted((item for item in found if item.fetched_at > moment), key=lambda item: item.fetched_at)
+
+    def before(self, dataset: Dataset, envelope: Envelope, days: Window) -> Iterator[Envelope]:
+        """The envelopes received before one, the newest first, of windows that asked for some of these days."""
+        folder, named = self.root / dataset.name, _file_name(envelope)
+        earlier = []
+        for item in folder.list():
+            window, _, name = item.name.partition("/")
+            if name.endswith(".json") and name < named:
+                asked = Window.parse(*window.split("_")).widened(before=dataset.correction_days)
+                earlier += [(name, item.name)] if asked.overlaps(days) else []
+        yield from (read_envelope(folder.read(path)) for _, path in sorted(earlier, reverse=True))
 
     def require(self, dataset: Dataset, window: Window) -> Envelope:
         """The newest envelope of that window.

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 import psycopg2
 
-from pipelines.database import connect, dial, one_line, query
+from pipelines.database import connect, dial, one_line
 from pipelines.errors import DatabaseError, NotFoundError
 from pipelines.feed import Feed
 from pipelines.lake_bulk import BATCH_ROWS
@@ -30,17 +30,30 @@ from pipelines.storage import Store, guarded
 from pipelines.types import stored_schema
 from pipelines.window import Window
 
+MOST_SHARDS = 1_000
+"""A month has fewer."""
+
+
+def month_of_number(number: int) -> str:
+    """The month that a shard is of, by its number."""
+    return f"{number // MOST_SHARDS // 100}-{number // MOST_SHARDS % 100:02d}"
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """One shard to be loaded: its month's partition, the range of its row numbers, and its place among the month's."""
 
-    number: int
     partition: Partition
     ids: range
     at: int
     content: str
     """A hash of what the lake has of the month: the month's table says which content it holds."""
+
+    @property
+    def number(self) -> int:
+        """Its month and place: 201903002 is the third of March 2019, whatever else a plan has."""
+        first = self.partition.window.start
+        return (first.year * 100 + first.month) * MOST_SHARDS + self.at
 
     @property
     def table(self) -> str:
@@ -57,13 +70,12 @@ def plan(lake: Store, url: str, use_case: UseCase, dataset: Dataset, window: Win
         assert table is not None  # noqa: S101 - for the type checker
         files = stored(table, month_name(part.window.start))
         content = hashlib.sha256("\n".join(sorted(files.get_column("path"))).encode()).hexdigest()
-        if files.height and content != _content(url, part):
+        if files.height and content != _content(url, part.name):
             ids = _ids(lake, use_case, dataset, part)
             step = dataset.shard_rows or len(ids)
             cuts = range(ids.start, ids.stop, step)
             found += [
-                Load(len(found) + at, part, range(first, min(first + step, ids.stop)), at, content)
-                for at, first in enumerate(cuts)
+                Load(part, range(first, min(first + step, ids.stop)), at, content) for at, first in enumerate(cuts)
             ]
     return found
 
@@ -85,14 +97,20 @@ def _ids(lake: Store, use_case: UseCase, dataset: Dataset, part: Partition) -> r
     return range(first, int(newest) + 1)
 
 
-def _content(url: str, part: Partition) -> str | None:
-    """What the month's table says that it holds; nothing of one that was filled in another way."""
-    sql = "select obj_description(to_regclass(%s), 'pg_class') as said"
-    return query(url, sql, (part.name,))[0]["said"]  # type: ignore[no-any-return]
+def _content(url: str, table: str) -> str | None:
+    """What a month's or a shard's table says that it holds; nothing of one that was filled in another way."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        return _said(cursor, table)
+
+
+def _said(cursor: Any, table: str) -> str | None:
+    cursor.execute("select obj_description(to_regclass(%s), 'pg_class')", (table,))
+    (said,) = cursor.fetchone()
+    return said  # type: ignore[no-any-return]
 
 
 def load(lake: Store, url: str, use_case: UseCase, dataset: Dataset, shard: Load) -> int:
-    """Fills the table of one shard, which nobody sees yet; gives its rows.
+    """Fills the table of one shard, which nobody sees yet; gives its rows, none where its month was joined meanwhile.
 
     Raises:
         DatabaseError: Postgres cannot be reached or refused.
@@ -106,6 +124,8 @@ def load(lake: Store, url: str, use_case: UseCase, dataset: Dataset, shard: Load
     try:
         with closing(dial(url)) as connection, connection.cursor() as cursor:
             cursor.execute(f"select pg_advisory_xact_lock(hashtext('{shard.table}'))")
+            if _said(cursor, shard.partition.name) == shard.content:
+                return 0
             cursor.execute(f"drop table if exists {shard.table}")
             cursor.execute(f"create table {shard.table} (like {raw_table(use_case, dataset)}, {bounds})")
             feed.copy_into(cursor, shard.table)
@@ -138,8 +158,15 @@ class Attached:
     before: int
 
 
+def is_loaded(url: str, shard: Load) -> bool:
+    """Whether the shard's own table is there, filled from what the lake has now."""
+    return _content(url, shard.table) == shard.content
+
+
 def join(url: str, use_case: UseCase, dataset: Dataset, shards: Sequence[Load]) -> list[Attached]:
     """Puts the loaded shards in place of what Postgres has of their months, all in one transaction.
+
+    A month that another run has put in place meanwhile, from the same content of the lake, is left as it is.
 
     Raises:
         NotFoundError: a shard was not loaded, or from another content of the lake.
@@ -151,14 +178,14 @@ def join(url: str, use_case: UseCase, dataset: Dataset, shards: Sequence[Load]) 
     months = [[shard for shard in shards if shard.partition.name == name] for name in names]
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(f"select pg_advisory_xact_lock(hashtext('{raw_table(use_case, dataset)}'))")
-        return [_attach(cursor, use_case, dataset, month) for month in months]
+        waiting = [month for month in months if _said(cursor, month[0].partition.name) != month[0].content]
+        return [_attach(cursor, use_case, dataset, month) for month in waiting]
 
 
 def _attach(cursor: Any, use_case: UseCase, dataset: Dataset, shards: Sequence[Load]) -> Attached:
     part, parent = shards[0].partition, raw_table(use_case, dataset)
     for shard in shards:
-        cursor.execute("select obj_description(to_regclass(%s), 'pg_class')", (shard.table,))
-        if cursor.fetchone()[0] != shard.content:
+        if _said(cursor, shard.table) != shard.content:
             raise NotFoundError(f"{shard.table} has not been loaded from what the lake has now; load it, then join.")
     before = 0
     cursor.execute("select to_regclass(%s) is not null", (part.name,))

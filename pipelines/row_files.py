@@ -6,15 +6,16 @@ asks, in whichever process, gets the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.contract import FAULT, ROW
 from pipelines.errors import ContractError
 
 Format = Literal["parquet", "csv"]
@@ -23,6 +24,12 @@ BATCH_ROWS = 2**16
 _BLOCK = 8 * 1024 * 1024
 _BUFFER = 1024 * 1024
 """Bytes of a Parquet column that are read at once: a file may be one row group of 15 million rows."""
+_SPARE = 4
+"""Cells of a CSV's row beyond the header's names that are looked for at first; real files have two, mostly blank."""
+MOST_CELLS = 128
+"""A line of a CSV that has more is of something else."""
+LONGER = "has more cells than the header has names"
+"""Why such a row cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,23 @@ def columns(file: IO[bytes], kind: Format, name: str) -> list[str]:
 def read(file: IO[bytes], kind: Format, shard: Shard, name: str) -> Iterator[pl.DataFrame]:
     """The rows of a shard, in batches: of Parquet in the file's types, of a CSV all as text, empty cells missing.
 
+    A batch of a CSV that has rows with more cells than names has `fault` and `row` as well, and of these rows no more.
+
     Raises:
         ContractError: the file is broken.
     """
     return _read_parquet(_opened(file, name), shard, name) if kind == "parquet" else _read_csv(file, shard, name)
+
+
+def parsed(rows: pl.DataFrame, parse: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """What a parser makes of a batch, with the faults that were found when it was read."""
+    if FAULT not in rows.columns:
+        return parse(rows)
+    found = parse(rows.drop(FAULT, ROW))
+    return found.with_columns(
+        pl.coalesce(rows.get_column(name), *([name] if name in found.columns else [])).alias(name)
+        for name in (FAULT, ROW)
+    )
 
 
 def _opened(file: IO[bytes], name: str) -> pq.ParquetFile:
@@ -174,10 +194,49 @@ def _read_csv(file: IO[bytes], shard: Shard, name: str) -> Iterator[pl.DataFrame
 
 
 def _rows_of(text: bytes, names: Sequence[str], name: str) -> pl.DataFrame:
-    options: dict[str, Any] = {"has_header": False, "new_columns": list(names), "infer_schema": False}
+    """The rows under the header's names; of those with more cells, what is not blank is a fault of the row."""
+    found = _cells(text, len(names), name)
     try:
-        found = pl.read_csv(text, **options, schema_overrides=[pl.String()] * len(names), truncate_ragged_lines=True)
+        found = found.rename(dict(zip(found.columns, names, strict=False)))
     except pl.exceptions.PolarsError as error:
-        raise ContractError(f"{name} cannot be read as a CSV: {error}. Nothing was loaded.") from error
-    stripped = found.select(pl.col(pl.String()).str.strip_chars(" \r\t"))
-    return stripped.select(pl.when(pl.all() != "").then(pl.all()))
+        raise ContractError(f"The header of {name} is none: {error}. Nothing was loaded.") from error
+    beyond = found.columns[len(names) :]
+    if found.select(pl.all_horizontal(pl.col(beyond).null_count() == found.height)).item():
+        found = found.select(names)
+    stripped = found.select(pl.all().str.strip_chars(" \r\t"))
+    rows = stripped.select(pl.when(pl.all() != "").then(pl.all()))
+    if rows.width == len(names):
+        return rows
+    is_longer = rows.select(pl.any_horizontal(pl.col(beyond).is_not_null())).to_series()
+    if not is_longer.any():
+        return rows.select(names)
+    # Which cell belongs under which name is not known: the line is kept as a whole, and no name has a value
+    line = pl.concat_str(pl.all().fill_null(""), separator=",").str.strip_chars_end(",")
+    return rows.select(
+        pl.when(~is_longer).then(pl.col(names)),
+        pl.when(is_longer).then(pl.lit(LONGER)).alias(FAULT),
+        pl.when(is_longer).then(line).alias(ROW),
+    )
+
+
+def _cells(text: bytes, names: int, name: str) -> pl.DataFrame:
+    """All cells of some lines as text, in more columns than there are names; none is left out."""
+    width = names + _SPARE
+    try:
+        return _read_cells(text, width)
+    except pl.exceptions.PolarsError as error:
+        most = max(line.count(b",") for line in text.split(b"\n")) + 1
+        if most > MOST_CELLS:
+            raise ContractError(
+                f"{name} has a line of {most} cells under {names} names; is it a CSV? Nothing was loaded."
+            ) from error
+        try:
+            return _read_cells(text, max(most, width))
+        except pl.exceptions.PolarsError:
+            raise ContractError(f"{name} cannot be read as a CSV: {error}. Nothing was loaded.") from error
+
+
+def _read_cells(text: bytes, width: int) -> pl.DataFrame:
+    schema = {f"cell {at}": pl.String() for at in range(width)}
+    # An empty line of that width comes first: polars would take the width from the first lines that it sees
+    return pl.read_csv(b"," * (width - 1) + b"\n" + text, has_header=False, schema=schema).slice(1)

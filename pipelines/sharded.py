@@ -14,7 +14,6 @@ from typing import Any
 from pipelines import ledger, raw_shards, shards
 from pipelines.calendar import expected_days
 from pipelines.checking import reach, spans
-from pipelines.lake_shards import month_name
 from pipelines.landing import Envelope, Landing
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import Dataset, UseCase
@@ -167,19 +166,29 @@ def load_shard(
 ) -> Counts:
     """Loads one shard into a table that nobody sees until all shards are joined.
 
+    One that Postgres does not lack any more, since another run has joined its month, is left.
+
     Raises:
         DatabaseError: Postgres cannot be reached or refused.
     """
     settings = settings or get_settings()
     url = settings.require_database()
     with ledger.failures(url, use_case, dataset.name, "load", window):
-        shard = raw_shards.plan(settings.lake, url, use_case, dataset, reach(dataset, window))[number]
-        rows = raw_shards.load(settings.lake, url, use_case, dataset, shard)
-    return {"month": month_name(shard.partition.window.start), "inserted": rows}
+        lacking = raw_shards.plan(settings.lake, url, use_case, dataset, reach(dataset, window))
+        shard = next((shard for shard in lacking if shard.number == number), None)
+        rows = raw_shards.load(settings.lake, url, use_case, dataset, shard) if shard is not None else 0
+    return {"month": raw_shards.month_of_number(number), "inserted": rows}
 
 
 def join_load(use_case: UseCase, dataset: Dataset, window: Window, settings: Settings | None = None) -> Counts:
-    """Puts the loaded shards in place of their months in Postgres, and writes the ledger's row."""
+    """Puts the loaded shards in place of their months in Postgres, and writes the ledger's row.
+
+    A shard that was not loaded, or not from what the lake has now, is loaded first: another run may have brought a
+    month into the lake since the shards were planned.
+
+    Raises:
+        DatabaseError: Postgres cannot be reached or refused; the old tables stand.
+    """
     return _load(use_case, dataset, window, settings or get_settings(), anew=False)
 
 
@@ -196,8 +205,9 @@ def _load(use_case: UseCase, dataset: Dataset, window: Window, settings: Setting
     url = settings.require_database()
     with ledger.entry(url, use_case, dataset.name, "load", window) as report:
         loads = raw_shards.plan(settings.lake, url, use_case, dataset, reach(dataset, window))
-        for shard in loads if anew else ():
-            raw_shards.load(settings.lake, url, use_case, dataset, shard)
+        for shard in loads:
+            if anew or not raw_shards.is_loaded(url, shard):
+                raw_shards.load(settings.lake, url, use_case, dataset, shard)
         report.counts, touched = _counted(raw_shards.join(url, use_case, dataset, loads))
         report.detail = {"touched": [touched.start, touched.end] if touched else None, "shards": len(loads)}
     return {"state": report.state, **report.counts, "touched": str(touched) if touched else None}

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
         ContractError: the file is broken or of a layout that nobody knows; nothing was stored.
     """
     began, month = time.perf_counter(), month_name(part.month.start)
+    first = _origin(landing, dataset, envelope, part.month)
     use_case = landing.use_case
     read = _Tally()
     with tempfile.TemporaryDirectory(prefix="headwater-shard-") as folder:
@@ -107,9 +109,9 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
             Writer(Path(folder, "bad.parquet"), QUARANTINE_SCHEMA) as bad,
             landing.open(part.item) as file,
         ):
-            at = first_id(part.month.start) + part.shard.first
+            at, parse_rows = first_id(part.month.start) + part.shard.first, registry.part(use_case, "source").parse_rows
             for rows in row_files.read(file, _kind(part.item), part.shard, part.item.request):
-                parsed = registry.part(use_case, "source").parse_rows(dataset, part.item, rows, at)
+                parsed = row_files.parsed(rows, partial(parse_rows, dataset, part.item, first=at))
                 checked = contract.check(dataset, parsed, part.month)
                 if checked.received != rows.height:
                     raise ContractError(
@@ -118,8 +120,8 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
                     )
                 at += rows.height
                 read.add(dataset, checked)
-                good.add(checked.accepted.with_columns(_received_at(envelope)))
-                bad.add(_refused_rows(checked.quarantined, envelope.window, landing.link(envelope)))
+                good.add(checked.accepted.with_columns(_received_at(first)))
+                bad.add(_refused_rows(checked.quarantined, first.window, landing.link(first)))
         staged = good.stage(normalized_path(lake, use_case, dataset), month, part.number)
         refused = bad.stage(quarantine_path(lake, use_case, dataset), month, part.number)
     return Manifest(
@@ -137,6 +139,26 @@ def check(landing: Landing, lake: Store, dataset: Dataset, envelope: Envelope, p
         seconds=time.perf_counter() - began,
         peak_memory_mb=ledger.peak_memory_mb(),
     )
+
+
+def _origin(landing: Landing, dataset: Dataset, envelope: Envelope, month: Window) -> Envelope:
+    """The answer in which the file that an answer has of a month was received first, and no other one since.
+
+    Later windows ask for the month again. That they got the same file is no news: its rows are those that are there.
+    """
+    files, found = _of_month(envelope, month), envelope
+    for earlier in landing.before(dataset, envelope, month):
+        others = _of_month(earlier, month)
+        if others and others != files:
+            break
+        found = earlier if others else found  # no file is no other file
+    return found
+
+
+def _of_month(envelope: Envelope, month: Window) -> list[str]:
+    """The hashes of the files that an answer has of a month."""
+    files = (item for item in envelope.objects if item.format in KINDS)
+    return [item.sha256 for item in files if parse_day(item.context["day"]) in month]
 
 
 def _received_at(envelope: Envelope) -> pl.Expr:

@@ -38,6 +38,8 @@ MOST_GONE = 0.1
 """Share of the known keys that may be gone at once; more is a source that lost its rows, not rows that were deleted."""
 FEW = 20
 """As many may be gone whatever share that is."""
+SEEN = "seen"
+"""In an answer's context, the day on which its rows were found, where their marks do not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,9 @@ class Database:
             reach: of a table whose rows are of a day, those of these days come. From its first day on, for the parser,
                 rows that were changed earlier are known.
         """
-        within = f" and {table.day} between '{reach.start}' and '{reach.end}'" if table.day else ""
         sql = (
             f"select {table.asked} from {table.name} where ({table.changed} is null"
-            f" or {table.changed} < '{before.isoformat()}'){within} order by {table.key}"
+            f" or {table.changed} < '{before.isoformat()}'){_within(table, reach)} order by {table.key}"
         )
         return Received(self._ask(sql), sql, ARROW, {"first": str(reach.start)})
 
@@ -126,6 +127,25 @@ class Database:
             before: those marked later come as `changed`.
             seen: the day on which this is found, for the parser.
         """
+        yield from self._differing(table, known, before, {SEEN: str(seen)})
+
+    def present(
+        self, table: Table, keys: Sequence[str], before: datetime, context: dict[str, str]
+    ) -> Iterator[Received]:
+        """The rows that there are of these keys, whatever they say, but for those marked as changed later.
+
+        Args:
+            table: what is asked.
+            keys: as text.
+            before: those marked later come as `changed`.
+            context: of the answers, for the parser.
+        """
+        known = pl.DataFrame({"key": keys}, {"key": pl.String()}).with_columns(row_hash=pl.lit(""))
+        yield from self._differing(table, known, before, context)  # no row has that hash
+
+    def _differing(
+        self, table: Table, known: pl.DataFrame, before: datetime, context: dict[str, str]
+    ) -> Iterator[Received]:
         sql = (
             f"select {table.asked} from {table.name} join jsonb_to_recordset($1::jsonb) as known (k text, h text)"
             f" on known.k = {table.key} where {table.hash} <> known.h"
@@ -134,7 +154,12 @@ class Database:
         for rows in known.select(k="key", h="row_hash").iter_slices(KEYS_AT_ONCE):
             body = self._ask(sql, json.dumps(rows.to_dicts()))
             if height(body):
-                yield Received(body, sql, ARROW, {"seen": str(seen)})
+                yield Received(body, sql, ARROW, context)
+
+    def never_marked(self, table: Table, reach: Window) -> list[str]:
+        """The keys of the rows that have no mark at all; of a table whose rows are of a day, those of these days."""
+        sql = f"select {table.key} as k from {table.name} where {table.changed} is null{_within(table, reach)}"
+        return [str(key) for key in read(self._ask(sql)).get_column("k")]
 
     def gone(self, table: Table, known: Sequence[str], seen: date) -> Iterator[Received]:
         """Which of these keys the table does not have any more: `table_name`, `row_key`, and `found_at` by its clock.
@@ -157,7 +182,7 @@ class Database:
                 f"{MOST_GONE:.0%} are taken for deleted at once: is it being restored, or was it emptied? Nothing was "
                 "stored. Clear the task when its rows are back."
             )
-        yield from (Received(body, sql, ARROW, {"seen": str(seen)}) for body in answers)
+        yield from (Received(body, sql, ARROW, {SEEN: str(seen)}) for body in answers)
 
     def _ask(self, sql: str, *parameters: str) -> bytes:
         """The answer to a query, as an Arrow stream."""
@@ -198,6 +223,11 @@ _SESSION = (
     "set extra_float_digits = 1",
     "begin transaction isolation level repeatable read, read only",
 )
+
+
+def _within(table: Table, reach: Window) -> str:
+    """SQL that keeps the rows of these days, where a table's rows are of a day."""
+    return f" and {table.day} between '{reach.start}' and '{reach.end}'" if table.day else ""
 
 
 def height(body: bytes) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,7 +84,11 @@ def bootstrap(
     result: dict[str, Any] = {"window": str(window)}
     if train:
         day = parse_day(cutoff) if cutoff else None
-        result |= train_now(found, Extent(cutoff=day, customary_cutoff=customary, entities=entities), as_json)
+        extent = Extent(cutoff=day, customary_cutoff=customary, entities=entities)
+        if kind is not None and entities is None:  # single rows, too many to be named: their days say which they are
+            known = timedelta(days=found.label_known[1])
+            extent = replace(extent, since=window.start, until=window.end + known)
+        result |= train_now(found, extent, as_json)
     if as_json:
         print_json(result)
 

@@ -24,6 +24,7 @@ from pipelines import (
     lake_shards,
     ledger,
     quarantine,
+    raw_shards,
     rebuild,
     retention,
     sharded,
@@ -68,11 +69,11 @@ def mapped(window: Window, settings: Settings, step: str) -> dict[str, Any]:
     return found
 
 
-def land(settings: Settings, trips: Trips, month: Window = MARCH) -> None:
-    """A file of a month as if it had been fetched."""
-    context = {"day": str(month.start)}
-    received = Received(body_of(month.start, trips), f"yellow_tripdata_{month.start:%Y-%m}.parquet", "parquet", context)
-    steps.land(TAXI, TRIPS, month, [received], settings)
+def land(settings: Settings, trips: Trips, window: Window = MARCH, month: Window | None = None) -> None:
+    """A file of a month as if it had been fetched, for a window that asks for others as well."""
+    first = (month or window).start
+    received = Received(body_of(first, trips), f"yellow_tripdata_{first:%Y-%m}.parquet", "parquet", {"day": str(first)})
+    steps.land(TAXI, TRIPS, window, [received], settings)
 
 
 def prints(settings: Settings) -> tuple[fingerprint.Fingerprint, fingerprint.Fingerprint]:
@@ -155,6 +156,41 @@ def test_a_file_that_is_published_again_replaces_its_month_whole_and_an_older_on
     assert prints(march)[0] == in_lake
 
 
+def test_a_later_window_that_gets_the_same_file_changes_nothing(march: Settings) -> None:
+    tables = [lake.normalized_path(march.lake, TAXI, TRIPS), lake.quarantine_path(march.lake, TAXI, TRIPS)]
+    before = [lake.open_table(path).version() for path in tables]  # type: ignore[union-attr]
+    april, may = month_of(date(2019, 4, 1)), month_of(date(2019, 5, 1))
+    steps.land(TAXI, TRIPS, april, [Received(b"", "no file", "absent", {"day": str(MARCH.start)})], march)
+    land(march, trips_of(MARCH.start), may, MARCH)
+    check = sharded.check(TAXI, TRIPS, may, march)
+    assert check["unchanged"] == check["accepted"] > 0
+    assert check["quarantined"] > 0
+    assert [lake.open_table(path).version() for path in tables] == before  # type: ignore[union-attr]
+    assert sharded.plan_load(TAXI, TRIPS, may, march) == []
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, MARCH).fetched_at}
+    assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
+
+
+def test_a_file_that_is_back_after_another_one_was_there_is_received_anew(march: Settings) -> None:
+    april, may = month_of(date(2019, 4, 1)), month_of(date(2019, 5, 1))
+    first = prints(march)[0]
+    land(march, trips_of(MARCH.start, rows=4_000), april, MARCH)
+    sharded.check(TAXI, TRIPS, april, march)
+    assert prints(march)[0].rows < first.rows
+    land(march, trips_of(MARCH.start), may, MARCH)
+    assert sharded.check(TAXI, TRIPS, may, march)["updated"] == first.rows
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, may).fetched_at}
+    assert sharded.check(TAXI, TRIPS, MARCH, march)["unchanged"] == first.rows, "an older answer changes nothing"
+    assert received_at(march) == {Landing(march.lake, TAXI).require(TRIPS, may).fetched_at}
+    assert all(layer.is_equal for layer in rebuild.lake_from_landing(TAXI, march))
+
+
+def received_at(settings: Settings) -> set[str]:
+    """When the rows of March were received, as envelopes say it."""
+    rows = lake.read_normalized(settings.lake, TAXI, TRIPS, MARCH)
+    return {moment.isoformat(timespec="microseconds") for moment in rows.get_column("revised_at").unique()}
+
+
 def test_nobody_sees_a_shard_before_all_are_joined(march: Settings) -> None:
     before = prints(march)
     changed = trips_of(MARCH.start)
@@ -170,16 +206,64 @@ def test_nobody_sees_a_shard_before_all_are_joined(march: Settings) -> None:
     loads = sharded.plan_load(TAXI, TRIPS, MARCH, march)
     for number in loads[:-1]:
         sharded.load_shard(TAXI, TRIPS, MARCH, number, march)
-    with pytest.raises(NotFoundError, match="has not been loaded"):
-        sharded.join_load(TAXI, TRIPS, MARCH, march)
     assert prints(march)[1] == before[1]
-    assert newest(march, "load")["state"] == "failed"
-    sharded.load_shard(TAXI, TRIPS, MARCH, loads[-1], march)
     sharded.join_load(TAXI, TRIPS, MARCH, march)
     after = prints(march)
     assert after[0] == after[1] != before[1]
-    left = "select count(*) from pg_tables where schemaname = 'raw_taxi' and tablename like '%\\_\\_new'"
-    assert values(march.require_database(), left) == [0]
+    assert unseen(march) == []
+
+
+def test_a_shard_of_a_month_that_another_run_has_joined_is_left(settings: Settings) -> None:
+    april = month_of(date(2019, 4, 1))
+    for month in (MARCH, april):
+        land(settings, trips_of(month.start, rows=4_000), month)
+        sharded.check(TAXI, TRIPS, month, settings)
+    numbers = sharded.plan_load(TAXI, TRIPS, april, settings)
+    assert numbers == [201903000, 201903001, 201904000, 201904001]
+    mapped(MARCH, settings, "load")
+    told = [sharded.load_shard(TAXI, TRIPS, april, number, settings) for number in numbers]
+    assert [one["month"] for one in told] == ["2019-03", "2019-03", "2019-04", "2019-04"]
+    assert [one["inserted"] > 0 for one in told] == [False, False, True, True]
+    joined = sharded.join_load(TAXI, TRIPS, april, settings)
+    assert joined["touched"] == str(april)
+    # As a task that is cleared after its run
+    assert sharded.load_shard(TAXI, TRIPS, MARCH, numbers[1], settings) == {"month": "2019-03", "inserted": 0}
+    assert sharded.join_load(TAXI, TRIPS, MARCH, settings)["touched"] is None
+    in_lake, in_postgres = prints(settings)
+    assert in_lake == in_postgres
+    assert unseen(settings) == []
+
+
+def test_a_month_that_changes_in_the_lake_while_it_is_loaded_is_loaded_as_it_is_then(march: Settings) -> None:
+    changed, april = trips_of(MARCH.start), month_of(date(2019, 4, 1))
+    land(march, Trips({**changed.columns, "tip": changed["tip"] + 1.0}))  # type: ignore[operator]
+    sharded.check(TAXI, TRIPS, MARCH, march)
+    for number in sharded.plan_load(TAXI, TRIPS, MARCH, march):
+        sharded.load_shard(TAXI, TRIPS, MARCH, number, march)
+    land(march, Trips({**changed.columns, "tip": changed["tip"] + 2.0}), april, MARCH)  # type: ignore[operator]
+    sharded.check(TAXI, TRIPS, april, march)
+    assert sharded.join_load(TAXI, TRIPS, MARCH, march)["touched"] == str(MARCH)
+    in_lake, in_postgres = prints(march)
+    assert in_lake == in_postgres
+    assert unseen(march) == []
+
+
+def test_a_month_that_another_run_joins_at_the_same_time_is_not_joined_twice(march: Settings) -> None:
+    changed = trips_of(MARCH.start)
+    land(march, Trips({**changed.columns, "tip": changed["tip"] + 1.0}))  # type: ignore[operator]
+    sharded.check(TAXI, TRIPS, MARCH, march)
+    url = march.require_database()
+    late = raw_shards.plan(march.lake, url, TAXI, TRIPS, MARCH)
+    whole(MARCH, march, ("load",))
+    assert raw_shards.join(url, TAXI, TRIPS, late) == []
+    assert raw_shards.load(march.lake, url, TAXI, TRIPS, late[0]) == 0
+    assert unseen(march) == []
+
+
+def unseen(settings: Settings) -> list[object]:
+    """Tables of shards that were not joined."""
+    sql = "select tablename from pg_tables where schemaname = 'raw_taxi' and tablename like '%\\_\\_new'"
+    return values(settings.require_database(), sql)
 
 
 @pytest.mark.parametrize(

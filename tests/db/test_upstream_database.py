@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -76,6 +77,21 @@ def test_a_change_without_a_mark_is_found_by_its_hash(settings: Settings, shop: 
         (answer,) = database.unmarked(ORDERS, known, APRIL, DAY)
     assert read(answer.body).select("id", "amount").rows() == [("4", "99")], "the other comes as marked in April"
     assert answer.context == {"seen": "2024-04-30"}
+
+
+def test_rows_are_asked_for_by_their_keys_and_those_without_a_mark_are_known_by_theirs(
+    settings: Settings, shop: Crm
+) -> None:
+    shop.do("insert into shop.orders values (30, 1, null), (31, 2, null)")
+    shop.do("delete from shop.orders where id = 31")
+    with Database(SHOP, settings) as database:
+        assert database.never_marked(ORDERS, Window(DAY, DAY)) == ["30"]
+        (answer,) = database.present(ORDERS, ["3", "21", "30", "31"], APRIL, {"seen": str(DAY), "back": "yes"})
+        assert list(database.present(ORDERS, [], APRIL, {})) == []
+        dated = replace(ORDERS, day="updated_at::date")
+        assert database.never_marked(dated, Window(DAY, DAY)) == [], "of none of these days"
+    assert sorted(read(answer.body)["id"]) == ["3", "30"], "the order of April comes as marked then"
+    assert answer.context == {"seen": "2024-04-30", "back": "yes"}
 
 
 def test_what_is_gone_is_named_by_its_key_in_pieces_of_any_size(

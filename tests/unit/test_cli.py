@@ -14,6 +14,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from headwater.cli import app
+from models import snapshot
+from models.snapshot import Extent
+from pipelines.registry import get_use_case
+from pipelines.window import Window
 
 REPORTING = {"status", "config", "pools", "demo", "run", "bootstrap", "backfill", "train", "predict", "models show",
              "lineage", "models probe", "models history", "models compare", "models approve", "models reject",
@@ -152,3 +156,25 @@ def test_asking_for_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "entities", "where"),
+    [
+        ("bootstrap taxi --trips files", None, "day >= date '2014-01-01' and day + 1 <= date '2014-07-01'"),
+        ("bootstrap taxi", None, "true"),
+        ("bootstrap flood --camels files", ["a"], "site_id::text in ('a')"),
+    ],
+)
+def test_a_model_of_recorded_history_is_trained_on_what_is_in_the_files(
+    monkeypatch: pytest.MonkeyPatch, arguments: str, entities: list[str] | None, where: str
+) -> None:
+    asked: list[Extent] = []
+    window = Window.parse("2014-01-01", "2014-06-30")
+    monkeypatch.setattr("headwater.commands.data._bring", lambda *told: (window, entities, None))
+    monkeypatch.setattr(
+        "headwater.commands.models.train_now", lambda use_case, extent, quiet: asked.append(extent) or {}
+    )
+    assert CliRunner().invoke(app, [*arguments.split(), "--json"]).exit_code == 0
+    (extent,) = asked
+    assert snapshot._condition(get_use_case(arguments.split()[1]), extent) == where

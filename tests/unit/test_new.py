@@ -63,6 +63,7 @@ def test_the_slug_and_the_title_stand_where_they_belong_and_no_word_of_the_templ
         ("user", "is a word of SQL or of Python"),
         ("lambda", "is a word of SQL or of Python"),
         ("ops", "another schema of the warehouse"),
+        ("extracts", "another schema of the warehouse"),
         ("raw_tides", "another schema of the warehouse"),
         ("pg_tides", "another schema of the warehouse"),
         ("flood", "There is already a use case 'flood'"),

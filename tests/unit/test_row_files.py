@@ -74,6 +74,46 @@ def test_the_last_row_of_a_csv_that_was_cut_is_there_with_what_it_has() -> None:
     assert rows.rows() == [("1", "2", "3"), ("4", "5", None)]
 
 
+@pytest.mark.parametrize("at", [0, 700])
+@pytest.mark.parametrize("blank", [",", ",,", ", ,\t,", "," * 60])
+def test_blank_cells_beyond_the_header_are_none_wherever_they_are(at: int, blank: str) -> None:
+    lines = [f"{row},x{row}{blank if row >= at else ''}\r\n" for row in range(ROWS)]
+    file = io.BytesIO(f"a,b\r\n{''.join(lines)}".encode())
+    (shard,) = row_files.shards(file, "csv", ROWS * 2, "a file")
+    (rows,) = row_files.read(file, "csv", shard, "a file")
+    assert rows.columns == ["a", "b"]
+    assert rows["b"].to_list() == [f"x{row}" for row in range(ROWS)]
+
+
+@pytest.mark.parametrize("beyond", ["3", ",,3", ",".join("3" * 40)])
+@pytest.mark.parametrize("at", [0, 700])
+def test_a_row_with_more_cells_than_the_header_has_names_is_refused_and_kept_as_a_whole(at: int, beyond: str) -> None:
+    lines = [f"{row}, x{row}" for row in range(ROWS)]
+    lines[at] = f'{at},"p,q",{beyond}'
+    file = io.BytesIO("\n".join(["a,b", *lines]).encode())
+    (shard,) = row_files.shards(file, "csv", ROWS, "a file")
+    (rows,) = row_files.read(file, "csv", shard, "a file")
+    assert rows.height == ROWS
+    assert rows.row(at) == (None, None, row_files.LONGER, f"{at},p,q,{beyond}")
+    others = rows.filter(pl.col("fault").is_null())
+    assert others["a"].cast(pl.Int64()).to_list() == [row for row in range(ROWS) if row != at]
+    assert others["row"].null_count() == others.height
+
+    def parse(given: pl.DataFrame) -> pl.DataFrame:
+        assert given.columns == ["a", "b"]
+        return given.with_columns(fault=pl.when(pl.col("b").is_in(["x5"])).then(pl.lit("is five")))
+
+    faults = row_files.parsed(rows, parse).filter(pl.col("fault").is_not_null()).select("fault", "row").rows()
+    assert set(faults) == {("is five", None), (row_files.LONGER, f"{at},p,q,{beyond}")}
+
+
+def test_a_line_of_very_many_cells_is_of_no_csv() -> None:
+    file = io.BytesIO(b"a,b\n1,2\n" + b"," * 1_000 + b"\n")
+    (shard,) = row_files.shards(file, "csv", 10, "a file")
+    with pytest.raises(ContractError, match="a file has a line of 1001 cells under 2 names"):
+        list(row_files.read(file, "csv", shard, "a file"))
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>maintenance</html>", b"PAR1 and no more"])
 def test_what_is_no_parquet_file_is_refused_by_its_name(body: bytes) -> None:
     with pytest.raises(ContractError, match=r"trips\.parquet is no whole Parquet file"):

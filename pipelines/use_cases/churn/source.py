@@ -36,8 +36,6 @@ def parse(dataset: Dataset, answers: Iterable[tuple[LandedObject, bytes]]) -> pl
         ContractError: an answer is not of its format.
     """
     landed = list(answers)
-    tables = [telco.parse(dataset, body, item.request) for item, body in landed if item.format == telco.TELCO]
-    rest = [(item, body) for item, body in landed if item.format != telco.TELCO]
-    return (
-        pl.concat([crm.parse(dataset, rest), *tables], how="diagonal_relaxed") if tables else crm.parse(dataset, rest)
-    )
+    tables = [(body, item.request) for item, body in landed if item.format == telco.TELCO]
+    rest = crm.parse(dataset, [(item, body) for item, body in landed if item.format != telco.TELCO])
+    return pl.concat([rest, telco.parse(dataset, tables)], how="diagonal_relaxed") if tables else rest

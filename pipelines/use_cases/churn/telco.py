@@ -7,7 +7,7 @@ customers left within the month that follows; they have a second version, of tha
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -45,12 +45,21 @@ def find(path: Path) -> dict[str, list[Received]]:
     return dict.fromkeys(_ROWS, received)
 
 
-def parse(dataset: Dataset, body: bytes, where: str) -> pl.DataFrame:
-    """The rows of a table in the columns of a data set, and `fault` and `row` where a line cannot be used.
+def parse(dataset: Dataset, tables: Sequence[tuple[bytes, str]]) -> pl.DataFrame:
+    """The rows of tables in the columns of a data set, and `fault` and `row` where a line cannot be used.
+
+    Args:
+        dataset: one of those that a table is read for.
+        tables: the bytes and the name of each; a customer may be in one of them only.
 
     Raises:
-        ContractError: it is no table, or lacks a column.
+        ContractError: one is no table, or lacks a column.
     """
+    return _ROWS[dataset.name](pl.concat([_lines(body, where) for body, where in tables]))
+
+
+def _lines(body: bytes, where: str) -> pl.DataFrame:
+    """The fields of each line of a table as text, with its `row` and `fault`."""
     try:
         given = pl.read_csv(io.BytesIO(body), infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True)
     except pl.exceptions.PolarsError as error:
@@ -60,8 +69,7 @@ def parse(dataset: Dataset, body: bytes, where: str) -> pl.DataFrame:
     row = pl.struct(FIELDS).struct.json_encode().alias(ROW)
     stripped = pl.col(FIELDS).str.strip_chars()
     # A blank is no value, whatever the column
-    lines = given.select(pl.when(stripped != "").then(stripped).name.keep(), row).with_columns(_fault().alias(FAULT))
-    return _ROWS[dataset.name](lines)
+    return given.select(pl.when(stripped != "").then(stripped).name.keep(), row).with_columns(_fault().alias(FAULT))
 
 
 def _truth(name: str) -> pl.Expr:
@@ -126,9 +134,10 @@ def _customers(lines: pl.DataFrame) -> pl.DataFrame:
         ROW,
         **_UNMARKED,
     )
-    left = known.filter(pl.col("has_left") & pl.col(FAULT).is_null()).with_columns(
-        pl.lit(NEXT_DAY).alias("day"), pl.lit(NEXT_DAY).alias("left_on")
-    )
+    # Of a number that is given twice the first line is believed, also in whether they left
+    usable = known.filter(pl.col(FAULT).is_null(), pl.col("customer_id").is_not_null())
+    believed = usable.unique("customer_id", keep="first", maintain_order=True)
+    left = believed.filter("has_left").with_columns(pl.lit(NEXT_DAY).alias("day"), pl.lit(NEXT_DAY).alias("left_on"))
     return pl.concat([known, left]).drop("has_left")
 
 

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -77,9 +78,13 @@ def parse(dataset: Dataset, answers: Iterable[tuple[LandedObject, bytes]]) -> pl
             at = first_id(parse_day(item.context["day"]))
             for shard in row_files.shards(io.BytesIO(body), kind, 2**62, item.request):
                 for rows in row_files.read(io.BytesIO(body), kind, shard, item.request):
-                    found.append(parse_rows(dataset, item, rows, at))
+                    found.append(row_files.parsed(rows, partial(parse_rows, dataset, item, first=at)))
                     at += rows.height
-    return pl.concat(found) if found else pl.DataFrame(schema={column.name: pl.Null() for column in dataset.columns})
+    return (
+        pl.concat(found, how="diagonal")
+        if found
+        else pl.DataFrame(schema={column.name: pl.Null() for column in dataset.columns})
+    )
 
 
 def recorded(path: Path) -> dict[str, list[Received]]:
@@ -95,7 +100,10 @@ def recorded(path: Path) -> dict[str, list[Received]]:
     found: dict[date, Received] = {}
     for file in files:
         kind, named = file.suffix.lower().removeprefix("."), _MONTH.search(file.name)
-        if kind not in KINDS or named is None or not (path.is_file() or _is_trips(file, kind)):
+        if kind not in KINDS or not (path.is_file() or _is_trips(file, kind)):
+            continue
+        if named is None:
+            logger.warning("%s is passed over: there is no month in its name", file.name)
             continue
         month = date(int(named[1]), int(named[2]), 1)
         other = found.get(month)
@@ -118,14 +126,19 @@ def recorded(path: Path) -> dict[str, list[Received]]:
 
 
 def _is_trips(file: Path, kind: str) -> bool:
-    """Whether a file of a folder has any layout's time of pick-up; others are left alone."""
-    times = {layout.fields["pickup_at"].casefold() for layout in layouts.LAYOUTS}
+    """Whether a file of a folder has a layout's time of pick-up and fare; others, such as FHV trips, are left alone."""
     try:
         with file.open("rb") as opened:
             header = row_files.columns(opened, "csv" if kind == "csv" else "parquet", file.name)
     except ContractError:
         return True  # its own check says what is wrong with it
-    return bool(times & {name.strip().casefold() for name in header})
+    present = {name.strip().casefold() for name in header}
+    asked = [[layout.fields[name].casefold() for name in ("pickup_at", "fare_usd")] for layout in layouts.LAYOUTS]
+    if any(present.issuperset(fields) for fields in asked):
+        return True
+    if any(time in present for time, _ in asked):
+        logger.warning("%s is passed over: it has times of pick-up, and no fare of yellow trips", file.name)
+    return False
 
 
 RECORDED = {

@@ -50,5 +50,5 @@ def csv(rows: list[dict[str, Any]], fields: tuple[str, ...] = FIELDS) -> bytes:
     return "\r\n".join([",".join(fields), *(",".join(str(row[name]) for name in fields) for row in rows), ""]).encode()
 
 
-def parsed(name: str, body: bytes) -> Any:
-    return SOURCE.parse(CHURN.dataset(name), [(LandedObject("", 0, "table.csv", TELCO, {}), body)])
+def parsed(name: str, *bodies: bytes) -> Any:
+    return SOURCE.parse(CHURN.dataset(name), [(LandedObject("", 0, "table.csv", TELCO, {}), body) for body in bodies])

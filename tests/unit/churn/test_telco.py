@@ -95,6 +95,25 @@ def test_lines_that_differ_only_in_the_number_are_different_customers_and_a_numb
     assert checked.quarantined["reason"].to_list() == ["doubled: contract_id, day occurs more than once"]
 
 
+@pytest.mark.parametrize(("first", "second", "days"), [("No", "Yes", [DAY]), ("Yes", "No", [DAY, NEXT_DAY])])
+def test_of_a_number_given_twice_the_first_line_says_whether_they_left_in_one_table_or_two(
+    first: str, second: str, days: list[date]
+) -> None:
+    one, other = LINE | {"Churn": first}, LINE | {"Churn": second, "gender": "Other"}
+    for tables in ([csv([one, other])], [csv([one]), csv([other])]):
+        checked = check(CHURN.dataset("customers"), parsed("customers", *tables), ALL)
+        assert checked.accepted["day"].to_list() == days
+        assert "Other" not in checked.accepted["gender"].to_list()
+        assert checked.quarantined["reason"].to_list() == ["doubled: customer_id, day occurs more than once"]
+
+
+def test_a_first_line_that_cannot_be_used_leaves_the_word_to_the_second() -> None:
+    checked = _checked("customers", LINE | {"Churn": "perhaps"}, LINE | {"Churn": "Yes"})
+    assert checked.accepted["day"].to_list() == [DAY, NEXT_DAY]
+    nobody = LINE | {"customerID": " ", "Churn": "Yes"}
+    assert _checked("customers", nobody).quarantined["reason"].to_list() == ["customer_id is missing"]
+
+
 def test_columns_may_stand_in_another_order_and_others_beside_them() -> None:
     rows = [LINE | {"Region": "West"}]
     turned = csv(rows, ("Region", *reversed(FIELDS)))

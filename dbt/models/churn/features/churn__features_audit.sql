@@ -2,24 +2,70 @@
 {# The window's features, before they are published: `features` takes them over when their tests have passed. A row is
    a month that a customer was billed for, as it was known at the month's end. #}
 
-with billed as (
+with bills as (
     select
-        customer_id,
+        *,
         (month + interval '1 month' - interval '1 day')::date as day,
-        (month + interval '2 months' - interval '1 day')::date as label_day,
-        month,
-        charge_usd,
-        total_charge_usd,
-        charge_usd - first_value(charge_usd) over three_months as charge_change_3m_usd,
-        data_gb,
-        avg(data_gb) over three_months as data_mean_3m_gb,
-        support_calls,
-        sum(support_calls) over three_months as support_calls_3m
+        customer_id || ' ' || to_char(month, 'YYYY-MM-DD') as row_key,
+        coalesce((updated_at at time zone 'UTC')::date, '-infinity'::date) as marked_on
     from {{ ref("stg_churn__usage") }}
     where month >= (date '{{ var("start_day") }}' - interval '4 months')
-    window three_months as (
-        partition by customer_id order by month range between interval '2 months' preceding and current row
-    )
+),
+
+removals as (
+    select
+        row_key,
+        day
+    from {{ ref("stg_churn__removals") }}
+    where table_name = 'crm.monthly_usage'
+),
+
+-- What a bill says together with those of the two months before, without those that were known to be deleted by its day
+three_months as (
+    select
+        bills.customer_id,
+        bills.month,
+        (array_agg(earlier.charge_usd order by earlier.month))[1] as first_charge_usd,
+        avg(earlier.data_gb order by earlier.month) as data_mean_3m_gb,
+        sum(earlier.support_calls) as support_calls_3m
+    from bills
+    cross join generate_series(0, 2) as back (months)
+    inner join bills as earlier
+        on
+            bills.customer_id = earlier.customer_id
+            and earlier.month = (bills.month - make_interval(months => back.months))::date
+    where
+        not exists (
+            select
+            from removals
+            where
+                removals.row_key = earlier.row_key
+                and removals.day <= bills.day
+                -- One that came back counts from its new mark on; the month's own bill is written after its day
+                and not (earlier.marked_on > removals.day and (back.months = 0 or earlier.marked_on <= bills.day))
+        )
+    group by bills.customer_id, bills.month
+    having bool_or(back.months = 0)
+),
+
+billed as (
+    select
+        bills.customer_id,
+        bills.day,
+        (bills.month + interval '2 months' - interval '1 day')::date as label_day,
+        bills.month,
+        bills.charge_usd,
+        bills.total_charge_usd,
+        bills.charge_usd - three_months.first_charge_usd as charge_change_3m_usd,
+        bills.data_gb,
+        three_months.data_mean_3m_gb,
+        bills.support_calls,
+        three_months.support_calls_3m
+    from bills
+    inner join three_months
+        on
+            bills.customer_id = three_months.customer_id
+            and bills.month = three_months.month
 ),
 
 -- Whether somebody left is known of a month when rows of a later day have come
