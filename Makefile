@@ -50,7 +50,7 @@ test: install ## Run all tests but those that need a container engine
 	@$(BIN)/python -m pytest -m "not containers" -n 2 --durations 30
 
 test-containers: install ## Build the images, start the stack in containers and use it
-	@$(BIN)/python -m pytest -m containers tests/containers
+	@$(BIN)/python -m pytest -m containers tests/containers --durations 15
 
 bench: $(PEERS) ## Measure beside the limit and the peers; ARGS=--quick takes minutes instead of an hour or two
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.containers.engine import CACHE, DEBIAN, Engine, NoEngineError
@@ -34,12 +36,16 @@ def provide(engine: Engine, *kinds: str) -> None:
     Raises:
         NoEngineError: they can neither be pulled nor be made.
     """
-    for kind in kinds:
-        if not engine.run("images", "--quiet", NAMES[kind]):
-            try:
-                engine.run("pull", "--quiet", NAMES[kind], timeout_s=PULLED_S)
-            except (AssertionError, subprocess.TimeoutExpired):
-                _make(engine, kind)
+    with ThreadPoolExecutor() as threads:  # each is minutes of one core
+        list(threads.map(partial(_provide, engine), kinds))
+
+
+def _provide(engine: Engine, kind: str) -> None:
+    if not engine.run("images", "--quiet", NAMES[kind]):
+        try:
+            engine.run("pull", "--quiet", NAMES[kind], timeout_s=PULLED_S)
+        except (AssertionError, subprocess.TimeoutExpired):
+            _make(engine, kind)
 
 
 def _make(engine: Engine, kind: str) -> None:

@@ -102,7 +102,9 @@ class Stack:
 
     def down(self) -> None:
         """Takes the containers away, and their volumes."""
-        self.compose("--profile", "demo", "down", "--volumes", "--timeout", "20", timeout_s=300, check=False)
+        self.compose(
+            "--profile", "demo", "--profile", "dask", "down", "--volumes", "--timeout", "20", timeout_s=300, check=False
+        )
 
     def url(self, name: str) -> str:
         """Where a service is published."""

@@ -16,6 +16,14 @@ from tests.containers.stack import SERVICES, Stack
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(7200)]
 OURS = ("api-server", "scheduler", "dag-processor", "triggerer", "mlflow", "serving", "sandbox")
 PUBLISHED = {"AIRFLOW": "api-server", "MLFLOW": "mlflow", "SERVING": "serving"}
+ON_DASK = """
+import socket
+from joblib import Parallel, delayed
+from models import search
+
+with search.workers("tcp://dask:8786", 1):
+    print(*set(Parallel(n_jobs=2)(delayed(socket.gethostname)() for _ in range(8))))
+"""
 
 
 def test_every_service_is_well_and_bound_to_loopback_alone(stack: Stack) -> None:
@@ -89,6 +97,21 @@ def test_a_viewer_looks_and_does_not_trigger(stack: Stack) -> None:
         client.headers["Authorization"] = f"Bearer {token}"
         assert client.get("/api/v2/dags").status_code == 200
         assert client.post("/api/v2/dags/flood__train/dagRuns", json=body).status_code == 403
+
+
+def test_dask_works_for_the_scheduler_s_tasks_with_no_secret_and_no_way_out(stack: Stack) -> None:
+    services = ("dask", "dask-worker")
+    stack.compose("--profile", "dask", "up", "--detach", "--no-build", *services, timeout_s=300)
+    stack.wait_until_well(*services)
+    assert stack.execute("scheduler", "python", "-c", ON_DASK).split() == [
+        stack.inspect("dask-worker")["Config"]["Hostname"]
+    ]
+    for service in services:
+        found = stack.inspect(service)
+        assert not [secret for secret in stack.planted() if secret in "\n".join(found["Config"]["Env"])]
+        (network,) = found["NetworkSettings"]["Networks"]
+        assert json.loads(stack.engine.run("network", "inspect", network))[0]["Internal"]
+    stack.compose("rm", "--stop", "--force", *services)
 
 
 @pytest.mark.usefixtures("used")
