@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,8 +21,12 @@ from models.serving.schema import LARGEST, LARGEST_WHOLE, Problem, RefusedError
 
 _TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
 _TEXTS = (pa.string(), pa.large_string())
+_VIEW = pa.string_view()
+"""What Polars makes of its texts."""
 _LONGEST = 1000
 """Characters of a text."""
+_MOST_BYTES = 4
+"""Of a character, in UTF-8."""
 
 
 def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] | None, list[dict[str, Any]]]:
@@ -35,6 +40,7 @@ def read(card: ServingCard, body: bytes) -> tuple[list[tuple[Any, date | None]] 
         with pa.ipc.open_stream(body) as stream:
             _refuse_types(stream.schema)
             table = stream.read_all()
+        _refuse_long_views(table)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:
         said = str(error).partition("\n")[0].rstrip(".")
@@ -79,14 +85,27 @@ def _refuse_compressed(body: bytes) -> None:
 
 
 def _refuse_types(schema: pa.Schema) -> None:
-    """Only those that a column may have: in a view, or in what is nested, many values may be the same bytes."""
+    """Only those that a column may have: in what is nested, for one, many values may be the same bytes."""
     for field in schema:
         kind = _of_values(field.type)
         known = pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind) or kind in _TEXTS
-        if not known:
+        if not known and field.type != _VIEW:
             raise _refused(
                 f"{field.name} is {field.type}, and must be numbers, truth values, days or texts.", field.name
             )
+
+
+def _refuse_long_views(table: pa.Table) -> None:
+    """Of texts as views, which may all be of the same megabyte, and which validation would read one by one.
+
+    The first four of a view's sixteen bytes are its length (https://arrow.apache.org/docs/format/Columnar.html).
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for chunk in column.chunks if column.type == _VIEW else ():
+            lengths = np.frombuffer(chunk.buffers()[1] or b"", "<i4")[::4][chunk.offset :][: len(chunk)]
+            there = chunk.is_valid().to_numpy(zero_copy_only=False)[: len(lengths)]
+            if lengths[there].max(initial=0) > _LONGEST * _MOST_BYTES:
+                raise _too_long(name)
 
 
 def _refuse_long(column: pa.ChunkedArray, name: str) -> None:
@@ -162,7 +181,7 @@ def _refuse_odd(feature: Feature, values: Sequence[Any]) -> None:
 def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     found = table.schema.field(name).type
     wrong = _refused(f"{name} is {found}, and must be {kind}.", name)
-    if kind == pa.string() and _of_values(found) not in (*_TEXTS, pa.null()):
+    if kind == pa.string() and _of_values(found) not in (*_TEXTS, _VIEW, pa.null()):
         raise wrong
     try:
         return table[name].cast(kind)
