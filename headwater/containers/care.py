@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from headwater.backup import create
@@ -51,9 +52,32 @@ def restore(given: Mapping[str, str], folder: str) -> None:
         found = job.check(source)
         report(f"{len(found.files)} files are as they were written")
         prepare(given)
-        done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place))
+        with _lending(place.urls["headwater"]):
+            done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place))
         if done.lake_lacks:
             report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
+
+
+_LEND = f"""
+do $$ begin
+    if not pg_has_role('{roles.OWNER}', '{roles.PIPELINE}', 'member') then
+        grant {roles.OWNER} to {roles.PIPELINE};
+    end if;
+end $$"""
+
+
+@contextmanager
+def _lending(url: str) -> Iterator[None]:
+    """Lets the pipeline own what is in the owner's schemas before the grants on those are restored, which come last.
+
+    A superuser would not need it.
+    """
+    with open_cursor(url) as cursor:
+        cursor.execute(_LEND)
+        try:
+            yield
+        finally:
+            cursor.execute(roles.NO_OWNER)
 
 
 def _settings() -> Settings:

@@ -25,7 +25,10 @@ _KEPT = (*_APPEND_ONLY, "ops.migrations")
 """What the owner keeps for itself."""
 _GUARDS = ("ops.refuse_change()", "serving.refuse_change()")
 """The functions that keep those tables so: who owns one can replace it."""
+NO_OWNER = f"revoke {OWNER} from {PIPELINE}"
+"""What a restore lends the pipeline; one that was killed has not taken it back."""
 _SHARED = f"""
+{NO_OWNER};
 grant create, temporary on database headwater to {PIPELINE};
 create schema if not exists ops authorization {OWNER};
 create schema if not exists serving authorization {OWNER};

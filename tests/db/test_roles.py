@@ -210,7 +210,7 @@ def test_the_name_of_a_table_is_never_run_as_a_statement_when_the_containers_sta
 ) -> None:
     planted = '"ledger owner to pipeline;alter role pipeline createdb;--"'
     ask("pipeline", f"create table ops.{planted} (x int)")
-    ask("postgres", f"alter table ops.{planted} owner to postgres")
+    ask("postgres", f"alter table ops.{planted} owner to headwater")
     roles.apply(url_of["admin"], url_of[roles.OWNER], PASSWORDS)
     assert ask("pipeline", "select rolcreatedb from pg_roles where rolname = 'pipeline'") == [(False,)]
     owner = "select tableowner from pg_tables where schemaname = 'ops' and tablename like 'ledger owner%'"
