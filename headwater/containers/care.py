@@ -60,7 +60,8 @@ def restore(given: Mapping[str, str], folder: str) -> None:
 
 _LEND = f"""
 do $$ begin
-    if not pg_has_role('{roles.OWNER}', '{roles.PIPELINE}', 'member') then
+    if not (select rolsuper from pg_roles where rolname = current_user)
+            and not pg_has_role('{roles.OWNER}', '{roles.PIPELINE}', 'member') then
         grant {roles.OWNER} to {roles.PIPELINE};
     end if;
 end $$"""
@@ -70,7 +71,7 @@ end $$"""
 def _lending(url: str) -> Iterator[None]:
     """Lets the pipeline own what is in the owner's schemas before the grants on those are restored, which come last.
 
-    A superuser would not need it.
+    A superuser does not need it, and lends nothing.
     """
     with open_cursor(url) as cursor:
         cursor.execute(_LEND)

@@ -23,7 +23,7 @@ from headwater.stack.files import free_port
 from models import drift, evaluate, flow, history, promotion, repeat, score, selection, snapshot, tracking, train
 from models.snapshot import Extent, Snapshot
 from pipelines import database, lake, registry
-from pipelines.errors import ModelError, NotFoundError
+from pipelines.errors import ModelError, NotFoundError, TooFewRowsError
 from pipelines.settings import Settings
 from pipelines.use_cases.flood.model import OUTPUTS, ConformalForecaster, SiteScaler
 from pipelines.window import Window
@@ -360,7 +360,7 @@ def test_a_drift_report_opens_offline_and_its_summary_is_found_again(first: dict
 
 
 def test_the_drift_report_of_days_without_features_is_refused(first: dict[str, Any], settings: Settings) -> None:
-    with pytest.raises(NotFoundError, match="a drift report needs"):
+    with pytest.raises(TooFewRowsError, match="a drift report needs"):
         drift.report(USE_CASE, Window.parse("2030-01-01"), settings)
 
 
