@@ -143,11 +143,11 @@ def test_the_manifest_tells_versions_sizes_and_rows(filled: Place, backup: Path)
 
 def test_the_name_of_a_table_is_never_run_as_a_statement(filled: Place, empty: Place, tmp_path: Path) -> None:
     url = filled.urls["headwater"]
-    schema, planted = "o'dd\"s %s", 'a";commit;create table public.planted (x int);--'
+    schema, planted = "o'dd %s", 'a";commit;create table public.planted (x int);--'
     with database.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-        name = sql.Identifier(schema, planted)
-        cursor.execute(sql.SQL("create table {} as select generate_series(1, 3) as n").format(name))
+        for name in (sql.Identifier(schema, "a"), sql.Identifier(schema, planted)):
+            cursor.execute(sql.SQL("create table {} as select generate_series(1, 3) as n").format(name))
     try:
         made = create.create(filled, tmp_path / "made", lake=False)
         restore.restore(empty, tmp_path / "made", restore.check(tmp_path / "made"))

@@ -239,6 +239,8 @@ def test_first_writers_of_one_master_table_at_once_leave_one_row_a_key(
         overwrite(*arguments)
 
     monkeypatch.setattr(lake, "_overwrite", together)
+    empty = pl.DataFrame(schema=polars_schema(SITES))
+    lake.merge_normalized(store, FLOOD, SITES, window_of(DAY), empty, NOON)  # makes the table
 
     def one(hours: int) -> None:
         rows = pl.DataFrame([{"site_id": "01", "name": str(hours)}], schema=polars_schema(SITES))
