@@ -88,8 +88,13 @@ class Stack:
         return self.compose("ps", "--all", "--quiet", service).strip()
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """What the engine knows of a container."""
-        found: dict[str, Any] = json.loads(self.engine.run("inspect", self.container(service)))[0]
+        """What the engine knows of a service's container."""
+        (found,) = self.inspect_all(service)
+        return found
+
+    def inspect_all(self, service: str) -> list[dict[str, Any]]:
+        """What the engine knows of each container of a service."""
+        found: list[dict[str, Any]] = json.loads(self.engine.run("inspect", *self.container(service).split()))
         return found
 
     def execute(self, service: str, *command: str, timeout_s: float = 120) -> str:
