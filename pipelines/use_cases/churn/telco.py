@@ -13,8 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines import row_files
 from pipelines.contract import FAULT, ROW, require_fields
-from pipelines.errors import ContractError, NotFoundError
+from pipelines.errors import NotFoundError
 from pipelines.landing import Received
 from pipelines.spec import Dataset
 
@@ -60,16 +61,21 @@ def parse(dataset: Dataset, tables: Sequence[tuple[bytes, str]]) -> pl.DataFrame
 
 def _lines(body: bytes, where: str) -> pl.DataFrame:
     """The fields of each line of a table as text, with its `row` and `fault`."""
-    try:
-        given = pl.read_csv(io.BytesIO(body), infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True)
-    except pl.exceptions.PolarsError as error:
-        raise ContractError(f"{where} is no table: {error}. Nothing was loaded.") from error
-    given = given.rename({name: name.removeprefix("\ufeff").strip() for name in given.columns})
-    require_fields(given.columns, FIELDS, where)
+    # A letter that is not of UTF-8 spoils no line
+    file = io.BytesIO(body.decode("utf-8-sig", errors="replace").encode())
+    require_fields(row_files.columns(file, "csv", where), FIELDS, where)
+    none = pl.DataFrame(schema=dict.fromkeys((*FIELDS, ROW, FAULT), pl.String))
+    batches = (
+        batch
+        for shard in row_files.shards(file, "csv", row_files.BATCH_ROWS, where)
+        for batch in row_files.read(file, "csv", shard, where)
+    )
+    return pl.concat([none, *(row_files.parsed(batch, _judged) for batch in batches)])
+
+
+def _judged(rows: pl.DataFrame) -> pl.DataFrame:
     row = pl.struct(FIELDS).struct.json_encode().alias(ROW)
-    stripped = pl.col(FIELDS).str.strip_chars()
-    # A blank is no value, whatever the column
-    return given.select(pl.when(stripped != "").then(stripped).name.keep(), row).with_columns(_fault().alias(FAULT))
+    return rows.select(*FIELDS, row).with_columns(_fault().alias(FAULT))
 
 
 def _truth(name: str) -> pl.Expr:

@@ -126,7 +126,27 @@ def test_a_table_without_one_of_the_columns_is_refused() -> None:
     with pytest.raises(ContractError, match=r"table\.csv has no field 'tenure'; was it renamed to 'Tenure'"):
         parsed("customers", csv([LINE]).replace(b"tenure", b"Tenure"))
     with pytest.raises(ContractError, match="no field 'customerID'"):
+        parsed("customers", b"nothing,else")
+    with pytest.raises(ContractError, match="is no CSV"):
         parsed("customers", b"nothing")
+
+
+def test_a_line_with_more_cells_than_names_is_quarantined_whole_since_its_words_may_have_moved() -> None:
+    good = LINE | {"customerID": "0002-B"}
+    longer = csv([LINE, good]).replace(b"0001-A,", b"0001-A,Smith,")
+    for name in ("customers", "contracts", "usage"):
+        checked = check(CHURN.dataset(name), parsed(name, longer), ALL)
+        assert checked.accepted["customer_id"].to_list() == ["0002-B"]
+        assert checked.quarantined["reason"].to_list() == ["has more cells than the header has names"]
+        assert "0001-A,Smith," in checked.quarantined["raw"][0]
+
+
+def test_a_table_without_lines_and_a_letter_of_another_encoding_are_read() -> None:
+    assert parsed("customers", csv([])).is_empty()
+    (customer,) = check(
+        CHURN.dataset("customers"), parsed("customers", csv([LINE]).replace(b"0001-A", b"0001-\xe9")), ALL
+    ).accepted.to_dicts()
+    assert customer["customer_id"] == "0001-\ufffd"
 
 
 def test_no_table_at_a_path_is_said(tmp_path: Path) -> None:
