@@ -23,7 +23,7 @@ class Open:
     Attributes:
         columns: that it is about.
         is_asked: whether a person was asked about it.
-        is_acknowledged: whether the answer was that nothing is to be done.
+        is_answered: whether it was answered.
         model_version: whose drift it is.
     """
 
@@ -31,7 +31,7 @@ class Open:
     columns: Columns
     is_asked: bool
     model_version: int
-    is_acknowledged: bool = False
+    is_answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def decide(
 ) -> Decision:
     """What becomes of the columns that drifted in a window.
 
-    What stands joins the open incident beside whose columns it stands, until a person has said that nothing is to be
-    done about that one: whoever said so did not know of what came later, which is an incident of its own.
+    What stands joins the open incident beside whose columns it stands, until that one has been answered: whoever did
+    so did not know of what came later, which is an incident of its own.
 
     Args:
         drifted: they, the farthest first.
@@ -100,7 +100,7 @@ def decide(
     still = [one for one in open_ones if one.incident_id not in ended and one.columns & standing]
     seen = {one.incident_id: one.columns & standing for one in still}
     fresh = standing.difference(*(one.columns for one in still))
-    joined = next((one for one in still if not one.is_acknowledged), None)
+    joined = next((one for one in still if not one.is_answered), None)
     if joined is not None:
         seen[joined.incident_id] |= fresh
         fresh = frozenset()

@@ -18,6 +18,7 @@ from pipelines.spec import UseCase
 
 ACKNOWLEDGE, RETRAIN, ROLL_BACK = "acknowledge", "retrain", "roll back"
 STATES = {ACKNOWLEDGE: "acknowledged", RETRAIN: "retrained", ROLL_BACK: "rolled_back"}
+OLD = "a later window has been looked at; people are asked about the newest"
 _WEEK = timedelta(days=7)
 
 
@@ -25,7 +26,8 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
     """Takes a window's report into account; gives the incident that a person is to be asked about, if there is one.
 
     Until it has been answered, the incident that was asked about is given with each window that shows it: whoever asks
-    does so once.
+    does so once. A window before the newest, as of a day that is scored again or filled in later, changes no incident
+    and asks nobody: what it shows is over, or has been seen.
 
     Args:
         use_case: whose.
@@ -38,10 +40,13 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
     database.ensure_ops(url)
     with database.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"incidents {use_case.slug}",))
-        found = _open(cursor, use_case, day)
+        if _is_old(cursor, use_case, day):
+            _suppress(cursor, summary, dict.fromkeys(_drifted(summary), OLD))
+            return None
+        found = _open(cursor, use_case)
         severity = budget.severity(summary["detail"]["performance"], use_case.watch)
         decision = budget.decide(
-            [f"{one['kind']}:{one['column_name']}" for one in summary["columns"] if one["drifted"]],
+            _drifted(summary),
             _before(cursor, use_case, day, summary["model_version"]),
             found,
             use_case.watch,
@@ -56,7 +61,7 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
                 (ended,),
             )
         kept = _keep(cursor, use_case, summary, decision, severity, day)
-        _suppress(cursor, summary, decision)
+        _suppress(cursor, summary, decision.suppressed)
         if decision.asked is not None:
             return kept[decision.asked]
         # Of one that waits for its answer the question may not have been started: that is tried again with each window
@@ -69,18 +74,25 @@ def update(use_case: UseCase, summary: Mapping[str, Any], settings: Settings | N
         return None if incident_id is None else int(incident_id)
 
 
-def _open(cursor: Any, use_case: UseCase, day: date) -> list[Open]:
-    """Those that have not ended; of one that a later window has seen, an earlier one that is looked at again says
-    nothing."""
+def _drifted(summary: Mapping[str, Any]) -> list[str]:
+    return [f"{one['kind']}:{one['column_name']}" for one in summary["columns"] if one["drifted"]]
+
+
+def _is_old(cursor: Any, use_case: UseCase, day: date) -> bool:
     cursor.execute(
-        "select incident_id, detail -> 'columns', asked_at is not null, model_version, answer from ops.incidents"
-        " where use_case = %s and ended_at is null and last_window <= %s order by incident_id",
-        (use_case.slug, day),
+        "select exists (select from ops.drift_windows where use_case = %s and window_end > %s)", (use_case.slug, day)
     )
-    return [
-        Open(number, frozenset(columns or ()), asked, version, said == ACKNOWLEDGE)
-        for number, columns, asked, version, said in cursor
-    ]
+    return bool(cursor.fetchone()[0])
+
+
+def _open(cursor: Any, use_case: UseCase) -> list[Open]:
+    """Those that have not ended."""
+    cursor.execute(
+        "select incident_id, detail -> 'columns', asked_at is not null, model_version, answer is not null"
+        " from ops.incidents where use_case = %s and ended_at is null order by incident_id",
+        (use_case.slug,),
+    )
+    return [Open(number, frozenset(columns or ()), *rest) for number, columns, *rest in cursor]
 
 
 def _before(cursor: Any, use_case: UseCase, day: date, version: int) -> list[budget.Columns]:
@@ -96,11 +108,11 @@ def _before(cursor: Any, use_case: UseCase, day: date, version: int) -> list[bud
 
 
 def _asked(cursor: Any, use_case: UseCase, day: date) -> int:
-    """Questions about windows of the week before; by the windows' days, so that a backfill counts alike."""
+    """Questions within the week before, by the days of their windows or by the clock: days filled in come quickly."""
     cursor.execute(
-        "select count(*) from ops.incidents where use_case = %s and (detail ->> 'asked_window')::date > %s"
-        " and (detail ->> 'asked_window')::date <= %s",
-        (use_case.slug, day - _WEEK, day),
+        "select count(*) from ops.incidents where use_case = %s"
+        " and ((detail ->> 'asked_window')::date > %s or asked_at > now() - %s)",
+        (use_case.slug, day - _WEEK, _WEEK),
     )
     return int(cursor.fetchone()[0])
 
@@ -121,7 +133,7 @@ def _keep(
                    detail = detail || %s || jsonb_build_object('columns', (select jsonb_agg(distinct name) from (
                        select jsonb_array_elements_text(detail -> 'columns') union select unnest(%s::text[])
                    ) as named (name))),
-                   last_window = greatest(last_window, %s) where incident_id = %s""",
+                   last_window = %s where incident_id = %s""",
             (severity, summary["report"], summary["link"], asks, Json(detail), sorted(columns), day, incident_id),
         )
         numbers[incident_id] = incident_id
@@ -133,7 +145,8 @@ def _keep(
                    use_case, cause, model_version)
                values (%s, %s, %s, case when %s then now() end, %s, %s, %s, %s, %s, %s)
                on conflict (use_case, cause) where ended_at is null do update
-                   set last_window = greatest(incidents.last_window, excluded.last_window)
+                   set last_window = excluded.last_window, detail = incidents.detail || excluded.detail,
+                       asked_at = coalesce(excluded.asked_at, incidents.asked_at)
                returning incident_id""",
             (severity, summary["report"], summary["link"], asks, Json(detail), day, day, use_case.slug, decision.opened,
              summary["model_version"]),
@@ -142,9 +155,9 @@ def _keep(
     return numbers
 
 
-def _suppress(cursor: Any, summary: Mapping[str, Any], decision: Decision) -> None:
+def _suppress(cursor: Any, summary: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
     keys = ("use_case", "window_end", "window_start", "model_version")
-    for name, reason in decision.suppressed.items():
+    for name, reason in reasons.items():
         kind, _, column = name.partition(":")
         cursor.execute(
             f"update ops.drift_columns set suppressed = %s where ({', '.join(keys)}, kind, column_name)"

@@ -40,6 +40,11 @@ def seen(
     return incidents.update(FLOOD, summary, settings)
 
 
+def a_week_later(settings: Settings) -> None:
+    """What was asked so far was asked eight days ago."""
+    database.query(settings.require_database(), "update ops.incidents set asked_at = asked_at - interval '8 days'")
+
+
 def test_a_cause_is_asked_about_once_it_has_stood_and_the_same_window_again_asks_the_same(settings: Settings) -> None:
     assert seen(settings, 0, "precip_mm") is None
     asked = seen(settings, 1, "precip_mm", performance=1.3)
@@ -73,6 +78,7 @@ def test_an_answer_is_kept_with_name_and_reason_and_the_incident_ends_when_it_is
 def test_another_cause_within_the_week_waits_for_the_ceiling(settings: Settings) -> None:
     for offset in range(2):
         first = seen(settings, offset, "precip_mm")
+    a_week_later(settings)
     for offset in range(2, 8):
         assert seen(settings, offset, "temp_mean_c") is None
     second = seen(settings, 8, "temp_mean_c")
@@ -94,18 +100,45 @@ def test_what_nobody_answers_expires_and_says_so_and_another_champion_ends_it(se
     assert (row["state"], row["answer"], row["ended_at"] is None) == ("expired", "retrain", False)
 
 
-def test_a_cause_that_comes_after_an_acknowledgement_is_asked_about(settings: Settings) -> None:
+@pytest.mark.parametrize("said", ["acknowledge", "retrain", "roll back"])
+def test_a_cause_that_comes_after_an_answer_is_asked_about(settings: Settings, said: str) -> None:
     for offset in range(2):
         asked = seen(settings, offset, "precip_mm")
     assert asked is not None
-    assert incidents.answer(FLOOD, asked, "acknowledge", "ann (Airflow)", "a wet spring", settings=settings)
+    assert incidents.answer(FLOOD, asked, said, "ann (Airflow)", "a wet spring", settings=settings)
+    a_week_later(settings)
     for offset in range(2, 9):
         assert seen(settings, offset, "precip_mm") is None
     assert seen(settings, 9, "temp_mean_c", "precip_mm") is None
     other = seen(settings, 10, "temp_mean_c", "precip_mm")
     assert other not in (None, asked)
     states = {row["incident_id"]: (row["cause"], row["state"]) for row in drift_log.incidents(settings, "flood")}
-    assert states == {asked: ("feature:precip_mm", "acknowledged"), other: ("feature:temp_mean_c", "open")}
+    assert states == {asked: ("feature:precip_mm", incidents.STATES[said]), other: ("feature:temp_mean_c", "open")}
+
+
+def test_a_window_before_the_newest_asks_nobody_and_leaves_the_incidents_alone(settings: Settings) -> None:
+    for offset in (10, 11):
+        asked = seen(settings, offset, "precip_mm")
+    assert asked is not None
+    before = incidents.require(FLOOD, asked, settings)
+    a_week_later(settings)
+    for offset in (1, 2, 3, 10):
+        assert seen(settings, offset, "temp_mean_c", "precip_mm") is None
+    assert len(drift_log.incidents(settings, "flood")) == 1
+    after = incidents.require(FLOOD, asked, settings)
+    assert {name for name in before if before[name] != after[name]} == {"asked_at"}
+    reasons = {
+        one["column_name"]: one["suppressed"] for one in drift_log.columns(settings, "flood", DAY + timedelta(days=3))
+    }
+    assert reasons == {"precip_mm": incidents.OLD, "temp_mean_c": incidents.OLD, "discharge_m3s": None}
+    assert seen(settings, 12, "precip_mm") == asked, "its question may not have been started"
+
+
+def test_days_that_are_filled_in_one_after_the_other_ask_once_in_a_week_of_the_clock(settings: Settings) -> None:
+    names = ("precip_mm", "temp_mean_c", "discharge_m3s")
+    asked = {seen(settings, 30 * month + day, name) for month, name in enumerate(names) for day in range(3)} - {None}
+    assert len(asked) == 1
+    assert len(drift_log.incidents(settings, "flood")) == 3
 
 
 def test_an_answer_that_comes_too_late_is_kept_and_nothing_is_done(settings: Settings) -> None:
@@ -117,6 +150,7 @@ def test_an_answer_that_comes_too_late_is_kept_and_nothing_is_done(settings: Set
     assert not incidents.answer(FLOOD, asked, "roll back", "bob (Airflow)", "at last", settings=settings)
     row = incidents.require(FLOOD, asked, settings)
     assert (row["state"], row["answer"], row["answered_by"]) == ("ended", "roll back", "bob (Airflow)")
+    a_week_later(settings)
     for offset in range(10, 12):
         other = seen(settings, offset, "temp_mean_c")
     assert other is not None

@@ -44,8 +44,8 @@ def test_about_one_cause_a_person_is_asked_once_and_what_comes_to_it_is_part_of_
     assert found.suppressed == dict.fromkeys([A, B], "incident 7 has been asked about")
 
 
-def test_what_comes_after_an_incident_was_acknowledged_is_a_cause_of_its_own() -> None:
-    known = Open(7, columns(A), True, 1, is_acknowledged=True)
+def test_what_comes_after_an_incident_was_answered_is_a_cause_of_its_own() -> None:
+    known = Open(7, columns(A), True, 1, is_answered=True)
     found = decided([A, B], [columns(A, B)], (known,))
     assert (found.seen, found.opened, found.columns, found.asked) == ({7: columns(A)}, B, columns(B), B)
     assert found.suppressed == {A: "incident 7 has been asked about"}
