@@ -23,6 +23,10 @@ from pipelines.window import Window
 
 YEARS = {"flood": 18, "taxi": 4, "churn": 3, "equities": 3}
 """Years of training rows before each window."""
+MONTHS_BEFORE = 100
+"""Months that are made beyond those that are judged, where a window is a month; more than the years before it."""
+PLANTED = 16
+"""Windows in which each column is shifted."""
 SAMPLED = 15_000
 """Rows of a replay; a report has up to 50,000."""
 SHIFT = 0.5
@@ -35,7 +39,9 @@ def tables(bench: Bench) -> Iterator[Table]:
     """Replays of windows without drift, the same with a planted shift, and a report of a million rows."""
     lines, caught = list[Line](), list[Line]()
     for slug in YEARS:
-        line, columns = _replayed(get_use_case(slug), getattr(drift_rows, slug)(), bench.scale.drift_replays)
+        use_case, count = get_use_case(slug), bench.scale.drift_replays
+        rows = getattr(drift_rows, slug)(*([MONTHS_BEFORE + count] if _by_month(use_case) else []))
+        line, columns = _replayed(use_case, rows, count)
         lines.append(line)
         caught += columns
     targets = [
@@ -64,7 +70,7 @@ def _replayed(use_case: UseCase, rows: Rows, count: int) -> tuple[Line, list[Lin
     order = np.argsort(rows.days, kind="stable")
     days, values = rows.days[order], rows.values[order]
     ends = _ends(use_case, days, years, count, random)
-    planted = max(1, count // 12)
+    planted = min(count, PLANTED)
     calm, found, started = list[Verdict](), np.zeros((planted, len(rows.names))), time.perf_counter()
     for at, end in enumerate(ends):
         sample, window, member_days = _sample(use_case, days, end, years, random)

@@ -87,7 +87,7 @@ def equities(last: int = 2040) -> Rows:
     return _rows(frame[frame["delivery_share"].notna()], "entity")
 
 
-def taxi(months: int = 300, rows: int = 700) -> Rows:
+def taxi(months: int, rows: int = 700) -> Rows:
     """Trips: where from, where to, how far, when."""
     first = pd.Period("2003-01", "M")
     frames = [_trips((first + month).start_time.date(), rows) for month in range(months)]
@@ -95,8 +95,8 @@ def taxi(months: int = 300, rows: int = 700) -> Rows:
 
 
 def _trips(month: date, rows: int) -> pd.DataFrame:
-    # The lockdown is a drift; those months are drawn as the same ones of another century
-    real = month if not date(2020, 3, 1) <= month <= date(2020, 6, 1) else month.replace(year=2120)
+    # The lockdown is a drift; those months are drawn as the same ones of a later century
+    real = month if not date(2020, 3, 1) <= month <= date(2020, 6, 1) else month.replace(year=2320)
     trips = trips_of(real, NEVER, rows)
     begin = pd.DatetimeIndex(trips["pickup"])
     hour = begin.hour
@@ -110,7 +110,7 @@ def _trips(month: date, rows: int) -> pd.DataFrame:
     return frame.assign(straight_miles=straight.clip(upper=60))[frame["begin_longitude"] != 0]
 
 
-def churn(months: int = 300, size: int = 300) -> Rows:
+def churn(months: int, size: int = 300) -> Rows:
     """Customers at the end of each month: contract, price, what they used and paid of late."""
     start = date(2003, 1, 1)
     until = (pd.Timestamp(start) + pd.DateOffset(months=months)).date()
