@@ -60,7 +60,7 @@ def _site(world: World, site: object, last: int) -> pd.DataFrame:
     return pd.DataFrame(made).iloc[90:]
 
 
-def equities(last: int = 2040) -> Rows:
+def equities(last: int = 2100) -> Rows:
     """Indicators of each share in terms of its close, less the share's own mean."""
     market = market_of(World(lambda: date(last - 1, 6, 1), NEVER))
     days = pd.to_datetime(pd.Series(market.days))

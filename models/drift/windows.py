@@ -2,8 +2,9 @@
 
 Of a use case with seasons the windows of a *slot* are the same days of different years. Beside the slot of the window
 in question stand the slots of the months around it, each compared within itself: they tell how far a month lies from
-the same month of other years, and there are enough of them to promise one false alarm in a hundred. Without seasons all
-windows are of one slot, one after the other back in time; of features that come by the month, each is a month.
+the same month of other years, and there are enough of them to promise one false alarm in a hundred. Without seasons the
+windows lie one after the other back in time, and each is held against those that are not its neighbours; of features
+that come by the month, each is a month.
 
 What changes slowly, as customers do who mostly are the same ones a month later, is always farthest from the middle at
 its end. There (`against` before) each window is held against the few that lie as long before it as the last training
@@ -26,6 +27,8 @@ SLOTS_AROUND = 4
 """Slots before, and after, that of the window: with 30 days each, nine months of the year."""
 BEFORE = 3
 """Windows before it that one is held against, where they change slowly."""
+NEAR = 6
+"""Neighbours on each side that no window is held against where there are no seasons; a quarter of few windows."""
 PART = 0.5
 """A window with less than this share of the rows that windows have in the middle is one of which days are missing."""
 
@@ -96,14 +99,29 @@ def plan(use_case: UseCase, window: Window, reference: pd.Series, current: pd.Se
     number = np.full(len(ends) + 1, -1)  # the last one is for rows of no window
     number[kept] = 1 + np.arange(len(kept))
     member = np.concatenate([number[found], np.zeros(len(current), int)])
-    if use_case.watch.against == "before" and not use_case.is_seasonal:
-        return Windows(member, _before(np.concatenate([[0], 1 + kept])))
-    return Windows(member, _of_one_slot(np.concatenate([[0], slots[kept]])))
+    if use_case.is_seasonal:
+        return Windows(member, _of_one_slot(np.concatenate([[0], slots[kept]])))
+    places = np.concatenate([[0], 1 + kept])
+    return Windows(member, _before(places) if use_case.watch.against == "before" else _apart(places))
 
 
 def _of_one_slot(slots: NDArray[np.intp]) -> NDArray[np.float64]:
     """Each window against all others of its slot alike."""
     alike = (slots[:, None] == slots[None, :]) & ~np.eye(len(slots), dtype=bool)
+    return np.asarray(alike / np.maximum(alike.sum(axis=1, keepdims=True), 1))
+
+
+def _apart(places: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Each window against all others alike, but for its neighbours.
+
+    A mean of two hundred days is nearly that of the window before. The window in question has such neighbours on one
+    side only, and would lie farther off than others for no other reason.
+
+    Args:
+        places: of each window, how many lie between it and the one in question, and 1.
+    """
+    near = min(NEAR, (len(places) - 1) // 4)
+    alike = np.abs(places[:, None] - places[None, :]) > near
     return np.asarray(alike / np.maximum(alike.sum(axis=1, keepdims=True), 1))
 
 

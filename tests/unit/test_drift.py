@@ -106,8 +106,18 @@ def test_without_seasons_windows_follow_each_other_and_none_is_of_the_window_or_
     held = np.flatnonzero(found.held)
     assert len(held) == (found.count if against == "others" else found.count - 3)
     for window_at in held:
-        newest = max(np.flatnonzero(found.weights[window_at])) if against == "before" else None
-        assert newest is None or newest == window_at + 3
+        seen = np.flatnonzero(found.weights[window_at])
+        if against == "before":
+            assert seen.max() == window_at + 3
+        else:  # a quarter of 26 are near, and no more than six
+            assert seen.tolist() == [at for at in range(found.count) if abs(at - window_at) > 6]
+
+
+def test_of_few_windows_without_seasons_few_are_too_near_to_be_held_against() -> None:
+    case, window = replace(CASE, is_seasonal=False), Window(date(2024, 3, 1), date(2024, 3, 30))
+    for first, near in (("2023-11-02", 1), ("2023-12-02", 0)):
+        found = plan(case, window, _days(first, "2024-02-29"), pd.Series(dtype="datetime64[ns]"), 20)
+        assert np.flatnonzero(found.weights[0]).tolist() == list(range(1 + near, found.count))
 
 
 def test_months_are_months_where_features_come_by_the_month() -> None:
