@@ -44,9 +44,7 @@ class Loader:
         self._pool = pool
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
 
-    def load(
-        self, folder: Path, use_case: str, version: int | None = None, *, is_challenger: bool = False
-    ) -> Hosted:
+    def load(self, folder: Path, use_case: str, version: int | None = None, *, is_challenger: bool = False) -> Hosted:
         """The version whose card and model are in that folder; its engine has answered recorded rows by then.
 
         A challenger predicts in threads of its own, which end with it: one that hangs must keep no champion waiting.
