@@ -20,7 +20,7 @@ from benchmarks.serving.model import MODEL, USE_CASE, Subject, columns
 from benchmarks.serving.processes import Started, running
 from headwater.stack.files import free_port
 from models import onnx_build
-from models.serving.bento import bento_folder
+from models.serving.bento import bento_folder, bento_sha256
 from models.serving.card import BENTO_FOLDER, Feature, ServingCard, file_sha256, read_card
 from models.serving.engine import Engine, load_engine
 from models.serving.package import build_bento
@@ -82,8 +82,8 @@ def promote(subject: Subject, settings: Settings, url: str) -> ServingCard:
     database.query(
         url,
         "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
-        " values (%s, 'champion', 1, %s, 'benchmark', 'benchmark', '{}')",
-        (USE_CASE.slug, tag),
+        " values (%s, 'champion', 1, %s, 'benchmark', 'benchmark', jsonb_build_object('bento_sha256', %s::text))",
+        (USE_CASE.slug, tag, bento_sha256(bento_folder(settings, tag))),
     )
     return card
 

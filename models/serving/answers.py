@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from models.serving.card import ServingCard
+from models.serving.limits import MAX_ITEMS
 from models.serving.spool import Answered
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -43,7 +44,13 @@ def new_ids(count: int) -> list[str]:
 
 
 def encode_each(items: Sequence[Any]) -> list[bytes]:
-    """Each of them as JSON; all in one call, which costs less than one for each."""
+    """Each of them as JSON; a thousand in one call, which costs less than one for each.
+
+    No more, because other threads, the event loop's among them, wait while a call lasts.
+    """
+    if len(items) > MAX_ITEMS:
+        parts = (items[at : at + MAX_ITEMS] for at in range(0, len(items), MAX_ITEMS))
+        return [line for part in parts for line in encode_each(part)]
     return _encoder.encode_lines(items).split(b"\n")[:-1]
 
 

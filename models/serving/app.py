@@ -10,9 +10,9 @@ from models.serving import arrow
 from models.serving.answers import Answer, new_id
 from models.serving.experiments import Experiment, Experiments
 from models.serving.hosted import Hosted, Served
-from models.serving.http import ARROW, GoneError, Reply, Request, problem, refusal
+from models.serving.http import ARROW, Bodies, GoneError, Reply, Request, problem, refusal
 from models.serving.keys import Key, KeyRing, Refusal
-from models.serving.limits import MAX_UNDER_WAY, TIMEOUT_S
+from models.serving.limits import MAX_ITEMS, MAX_UNDER_WAY, TIMEOUT_S
 from models.serving.metrics import UNDER_WAY, Counted
 from models.serving.predictor import find, predict
 from models.serving.schema import RefusedError
@@ -41,6 +41,7 @@ class Application:
         self.shadow = Shadow(self._keep)
         self._counted = {use_case: Counted(use_case) for use_case in served.use_cases}
         self._under_way = 0
+        self._bodies = Bodies()
 
     async def predict(self, use_case: str, request: Request) -> Reply:
         """The answer to `POST /{use_case}/predict`, whatever comes of it."""
@@ -57,6 +58,7 @@ class Application:
             reply = problem(error)
         finally:
             self._under_way -= 1
+            self._bodies.size -= request.held
             UNDER_WAY.dec()
         seconds = time.perf_counter() - began
         if reply.status == 200:
@@ -84,14 +86,15 @@ class Application:
             raise refusal(500, said) from error
 
     async def _answer(self, use_case: str, request: Request, began: float) -> Reply:
+        # Before anything of it is read: what is refused later counts as well
+        key = _passed(self.keys.admit(request.key, use_case))
         is_arrow = request.is_arrow
-        self.identify(use_case, request)
         hosted = self.served.champions.get(use_case)
         if hosted is None:
             raise refusal(503, f"{self.served.absent(use_case)}.", 5)
-        body = await request.body(is_arrow)
+        body = await request.body(is_arrow, self._bodies)
         wanted, rows = await asyncio.to_thread(arrow.read, hosted.card, body) if is_arrow else hosted.parse(body)
-        _raise_refused(self.keys.check(request.key, use_case, len(wanted or rows)))
+        _passed(self.keys.charge(key, len(wanted or rows)))
         keys = None
         if wanted is not None:
             keys, rows = await find(hosted, wanted)
@@ -99,8 +102,8 @@ class Application:
         challenger = self._challenger(use_case, hosted, experiment)
         request_id = request.request_id or new_id()
 
-        def failed(without: Answer, error: Exception) -> None:
-            self._keep(without.logged(request_id, began, error=error))
+        async def failed(without: Answer, error: Exception) -> None:
+            await asyncio.to_thread(self._note, without, request_id, began, error)
 
         try:
             answer = await predict(hosted, keys, rows, failed, experiment, challenger)
@@ -111,12 +114,16 @@ class Application:
             said = str(error).partition("\n")[0].rstrip(".")
             raise refusal(422, f"The model cannot answer these rows: {said}.") from error
         self._count(answer)
-        self._keep(answer.logged(request_id, began))
+        is_bulk = len(answer.rows) > MAX_ITEMS
+        if is_bulk:  # to encode that many takes a while, in which others are answered
+            await asyncio.to_thread(self._note, answer, request_id, began)
+        else:
+            self._note(answer, request_id, began)
         if challenger is not None and experiment is not None and experiment.mode == "shadow":
             self.shadow.copy(challenger, hosted, answer, request_id)
         if request.wants_arrow(is_arrow):
             return Reply(await asyncio.to_thread(arrow.write, answer), content_type=ARROW)
-        return Reply(answer.body())
+        return Reply(await asyncio.to_thread(answer.body) if is_bulk else answer.body())
 
     def _challenger(self, use_case: str, champion: Hosted, experiment: Experiment | None) -> Hosted | None:
         """The version of the experiment, once it is loaded; until then that of the one before may still be there."""
@@ -131,7 +138,7 @@ class Application:
         Raises:
             RefusedError: the key is missing, is not known, or may not.
         """
-        _raise_refused(self.keys.identify(request.key, use_case))
+        _passed(self.keys.identify(request.key, use_case))
 
     def unknown(self, use_case: str) -> RefusedError:
         """What is said of a use case that there is not."""
@@ -145,11 +152,15 @@ class Application:
         if theirs:
             counted.predicted(next(one for one in answer.versions if one != version), "challenger", theirs)
 
+    def _note(self, answer: Answer, request_id: str, began: float, error: Exception | None = None) -> None:
+        self._keep(answer.logged(request_id, began, error=error))
+
     def _keep(self, answered: Answered) -> None:
         if self.log is not None:
             self.log.append(answered)
 
 
-def _raise_refused(found: Key | Refusal) -> None:
+def _passed(found: Key | Refusal) -> Key:
     if isinstance(found, Refusal):
         raise refusal(found.status, found.error, found.retry_after_s)
+    return found

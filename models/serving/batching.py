@@ -56,6 +56,8 @@ class Batcher:
         """As `predict`, but never in the event loop's own thread."""
         loop = asyncio.get_running_loop()
         asked = _Asked(rows, loop.create_future())
+        # While a model hangs nothing is taken, and what nobody waits for any more would gather here
+        _drop_done(self._large)
         self._large.append(asked)
         self._start(loop)
         return asked.answer
@@ -68,6 +70,8 @@ class Batcher:
         batch = _taken(self._small, INLINE_ROWS)
         if self._small:
             asyncio.get_running_loop().call_soon(self._answer_small)
+        if not batch:
+            return
         try:
             outputs = self._outputs(batch)
         except Exception as error:  # noqa: BLE001 - it is whoever asked who is told
@@ -76,8 +80,8 @@ class Batcher:
             _settle(batch, outputs)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._large and self._lanes > 0:
-            self._begin(loop, _taken(self._large, THREAD_ROWS))
+        while self._lanes > 0 and (batch := _taken(self._large, THREAD_ROWS)):
+            self._begin(loop, batch)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Asked]) -> None:
         self._lanes -= 1
@@ -92,7 +96,8 @@ class Batcher:
             _tell(batch[0], error)
         else:  # each by itself, as in `_failed`, but in a thread again
             for asked in batch:
-                self._begin(done.get_loop(), [asked])
+                if not asked.answer.done():
+                    self._begin(done.get_loop(), [asked])
         self._start(done.get_loop())
 
     def _failed(self, batch: Sequence[_Asked], error: BaseException) -> None:
@@ -114,13 +119,24 @@ class Batcher:
 
 
 def _taken(waiting: deque[_Asked], most: int) -> list[_Asked]:
-    """The first of them, so many rows together at most, but one request at least."""
-    batch = [waiting.popleft()]
-    count = len(batch[0].rows)
-    while waiting and count + len(waiting[0].rows) <= most:
-        batch.append(waiting.popleft())
-        count += len(batch[-1].rows)
+    """The first of them that somebody waits for, so many rows together at most, but one request at least."""
+    batch: list[_Asked] = []
+    count = 0
+    while waiting:
+        asked = waiting[0]
+        if not asked.answer.done():
+            count += len(asked.rows)
+            if batch and count > most:
+                break
+            batch.append(asked)
+        waiting.popleft()
     return batch
+
+
+def _drop_done(waiting: deque[_Asked]) -> None:
+    """Those at the front whose request has timed out, or whose client has gone."""
+    while waiting and waiting[0].answer.done():
+        waiting.popleft()
 
 
 def _tell(asked: _Asked, error: BaseException) -> None:

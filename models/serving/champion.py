@@ -20,7 +20,8 @@ ORDER BY use_case, promotion_id DESC
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A promoted version, the tag of its Bento, and the hash of the files that were promoted."""
+    """A promoted version, the tag of its Bento, and the hash of the files that were promoted; without one nobody
+    serves it."""
 
     version: int
     bento: str

@@ -35,7 +35,7 @@ class Experiment:
     share: float
     salt: str
     bento_sha256: str | None = field(default=None, compare=False)
-    """Of the files that were packaged; None where no evidence is known."""
+    """Of the files that were packaged; None where no evidence is known, and then it is not loaded."""
 
     def takes(self, key: str) -> bool:
         """Whether the challenger gets the entity of that name, or the row of that `row_key`; the same every time.

@@ -44,8 +44,10 @@ class Loader:
         self._pool = pool
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
 
-    def load(self, folder: Path, use_case: str, version: int | None = None) -> Hosted:
+    def load(self, folder: Path, use_case: str, version: int | None = None, *, is_challenger: bool = False) -> Hosted:
         """The version whose card and model are in that folder; its engine has answered recorded rows by then.
+
+        A challenger predicts in threads of its own, which end with it: one that hangs must keep no champion waiting.
 
         Raises:
             ModelError: there is none, it is another's, its files have changed, or it answers otherwise than it did.
@@ -55,10 +57,11 @@ class Loader:
             raise ModelError(
                 f"{folder} holds version {card.version} of {card.use_case}, and not version {version} of {use_case}."
             )
-        return Hosted(card, load_engine(folder, card), self._pool, self._threads)
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="challenge") if is_challenger else self._threads
+        return Hosted(card, load_engine(folder, card), self._pool, threads)
 
     def close(self) -> None:
-        """Ends the threads, once what they are at is done."""
+        """Ends the champions' threads, once what they are at is done."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 

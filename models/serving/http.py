@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.serving.answers import encode
-from models.serving.limits import MAX_ARROW_BYTES, MAX_JSON_BYTES
+from models.serving.limits import MAX_ARROW_BYTES, MAX_BYTES_UNDER_WAY, MAX_JSON_BYTES
 from models.serving.schema import Problem, RefusedError
 
 Scope = MutableMapping[str, Any]
@@ -56,6 +56,13 @@ def refusal(status: int, sentence: str, retry_after_s: float | None = None) -> R
 
 
 @dataclass(slots=True)
+class Bodies:
+    """The bodies that a worker holds, of the requests under way."""
+
+    size: int = 0
+
+
+@dataclass(slots=True)
 class Request:
     """The headers of a request that matter here."""
 
@@ -65,6 +72,8 @@ class Request:
     key: str | None = None
     request_id: str | None = None
     length: int | None = None
+    held: int = 0
+    """Bytes of its body so far, which count among those of all."""
 
     @property
     def is_arrow(self) -> bool:
@@ -86,11 +95,11 @@ class Request:
             return True
         return is_arrow and JSON not in self.accept
 
-    async def body(self, is_arrow: bool) -> bytes:
-        """The whole body.
+    async def body(self, is_arrow: bool, bodies: Bodies) -> bytes:
+        """The whole body; whoever began the request gives back to `bodies` what it has `held`, when it is over.
 
         Raises:
-            RefusedError: it is too large.
+            RefusedError: it is too large, or all under way together are.
             GoneError: the client went away.
         """
         most = MAX_ARROW_BYTES if is_arrow else MAX_JSON_BYTES
@@ -100,15 +109,25 @@ class Request:
         whole: bytes = message.get("body", b"")
         parts: list[bytes] = []
         size = len(whole)
+        self._hold(size, bodies)
         while message.get("more_body") and size <= most:
             message = await self.receive()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
+            self._hold(len(parts[-1]), bodies)
         if message["type"] == "http.disconnect":
             raise GoneError
         if size > most:
             raise _too_large(most)
         return b"".join([whole, *parts]) if parts else whole
+
+    def _hold(self, size: int, bodies: Bodies) -> None:
+        """Counts what has come, and not what a header promises: who only promises much keeps nobody else out."""
+        if bodies.size + size > MAX_BYTES_UNDER_WAY:
+            said = f"Bodies of {MAX_BYTES_UNDER_WAY // 2**20} MB are under way; try again in a second."
+            raise refusal(503, said, 1)
+        bodies.size += size
+        self.held += size
 
 
 def _too_large(most: int) -> RefusedError:

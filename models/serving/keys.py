@@ -75,7 +75,7 @@ class Bucket:
 
 
 class KeyRing:
-    """The keys that there are. `check` is called from one thread, `refresh` may be from another.
+    """The keys that there are. `admit` and `charge` are called from one thread, `refresh` may be from another.
 
     Rates are of the whole service: each of its `workers` allows its share of them. So one connection, which stays with
     one worker, gets that share.
@@ -88,21 +88,36 @@ class KeyRing:
         self._used: set[str] = set()
         self._told: dict[str, float] = {}
 
-    def check(self, header: str | None, use_case: str, rows: int) -> Key | Refusal:
-        """Whose request it is, or why it is refused; only a request that passes counts.
+    def admit(self, header: str | None, use_case: str) -> Key | Refusal:
+        """Whose request it is, or why it is refused; one that is let in counts, whatever comes of it.
 
         Args:
             header: `Authorization` with or without the word Bearer, or `X-API-Key`; None where neither was sent. A key
                 of ours that is sent counts also where none is required.
             use_case: what is asked of.
-            rows: how many.
         """
         found = self.identify(header, use_case)
-        return found if isinstance(found, Refusal) or found is ANYBODY else self._limited(found, rows)
+        if isinstance(found, Refusal) or found is ANYBODY:
+            return found
+        now = time.monotonic()
+        found = _take(found, self._buckets_of(found, now)[0], 1, now)
+        if isinstance(found, Key):
+            self._used.add(found.key_id)
+        return found
+
+    def charge(self, key: Key, rows: int) -> Key | Refusal:
+        """The key of a request that was let in, whose rows are known once it has been read; or why it is refused.
+
+        Those that pass count.
+        """
+        if key is ANYBODY:
+            return key
+        now = time.monotonic()
+        return _take(key, self._buckets_of(key, now)[1], rows, now)
 
     def identify(self, header: str | None, use_case: str) -> Key | Refusal:
-        """As `check`, but how often and how much is not looked at: that is known when the request has been read."""
-        sent = (header or "").removeprefix("Bearer ").strip()
+        """As `admit`, but how often is not looked at, and nothing counts."""
+        sent = _sent(header) if header else ""
         if not self._required and (self._keys is None or not sent.startswith(f"{PREFIX}_")):
             return ANYBODY
         if not sent:
@@ -125,20 +140,13 @@ class KeyRing:
         is_right = hmac.compare_digest(found, key.secret_sha256 if key is not None else _NOBODY)
         return key if is_right else None
 
-    def _limited(self, key: Key, rows: int) -> Key | Refusal:
-        now = time.monotonic()
-        known, requests, lines = self._buckets.get(key.key_id, (None, None, None))
+    def _buckets_of(self, key: Key, now: float) -> tuple[Bucket | None, Bucket | None]:
+        """Of its requests, and of its rows; None for any rate."""
+        known, requests, rows = self._buckets.get(key.key_id, (None, None, None))
         if known != key:
-            requests, lines = self._bucket(key.requests_per_s, now), self._bucket(key.rows_per_s, now)
-            self._buckets[key.key_id] = (key, requests, lines)
-        asked = [(bucket, tokens) for bucket, tokens in ((requests, 1), (lines, rows)) if bucket is not None]
-        wait = max((bucket.wait(tokens, now) for bucket, tokens in asked), default=0.0)
-        if wait > 0:
-            return Refusal(429, f"The API key {key.name} sends more than it may; wait {wait:.2f} s.", wait)
-        for bucket, tokens in asked:
-            bucket.take(tokens)
-        self._used.add(key.key_id)
-        return key
+            requests, rows = self._bucket(key.requests_per_s, now), self._bucket(key.rows_per_s, now)
+            self._buckets[key.key_id] = (key, requests, rows)
+        return requests, rows
 
     def _bucket(self, rate: float | None, now: float) -> Bucket | None:
         return Bucket(rate / self._workers, now) if rate is not None else None
@@ -174,6 +182,22 @@ class KeyRing:
             cursor.execute("update serving.api_keys set last_used_at = now() where key_id = any(%s)", (due,))
             self._told |= dict.fromkeys(due, now)
             self._used = used - set(due)
+
+
+def _sent(header: str) -> str:
+    """The key in a header; the word before it is read in any case (RFC 9110, 11.1)."""
+    scheme, _, rest = header.partition(" ")
+    return (rest if scheme.lower() == "bearer" else header).strip()
+
+
+def _take(key: Key, bucket: Bucket | None, tokens: float, now: float) -> Key | Refusal:
+    if bucket is None:
+        return key
+    wait = bucket.wait(tokens, now)
+    if wait > 0:
+        return Refusal(429, f"The API key {key.name} sends more than it may; wait {wait:.2f} s.", wait)
+    bucket.take(tokens)
+    return key
 
 
 def _key(row: tuple[Any, ...]) -> Key:

@@ -11,8 +11,12 @@ MAX_ARROW_BYTES = 64 * 2**20
 """Size of a request's body; more is a 413."""
 MAX_UNDER_WAY = 256
 """Requests that a worker works on at once; one more is a 503 that says when to try again."""
+MAX_BYTES_UNDER_WAY = 256 * 2**20
+"""Size of their bodies together; what would be more is a 503, too."""
 TIMEOUT_S = 30.0
 """How long a request may take, with the sending of its body; longer is a 504."""
+CHALLENGER_S = 2.0
+"""How long a split's challenger is waited for: the champion, which answers in its place, has done so by then."""
 END_S = TIMEOUT_S + 10.0
 """How long a worker that is told to end may take: for what it has begun, and to bring its log into the warehouse."""
 INLINE_ROWS = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -52,11 +52,14 @@ class FeatureStore:
             NotFoundError: the table has no such entity, has not that day of it, or not its required features.
             DatabaseError: the warehouse cannot be reached or refuses the query.
         """
-        found = await self._looked_up(wanted)
-        for values, asked in zip(found, wanted, strict=True):
-            if values[0] is None:
-                raise await self._absent(*asked)
-        return [self._complete(values) for values in found]
+        found: list[Found] = []
+        for part in _parts(wanted):
+            rows = await self._looked_up(part)
+            for values, asked in zip(rows, part, strict=True):
+                if values[0] is None:
+                    raise await self._absent(*asked)
+            found += [self._complete(values) for values in rows]
+        return found
 
     async def lookup_known(self, wanted: Sequence[Wanted]) -> list[Found | None]:
         """As `lookup`, with None for each whose features are not there.
@@ -64,8 +67,11 @@ class FeatureStore:
         Raises:
             DatabaseError: as in `lookup`.
         """
-        found = [self._found(values) for values in await self._looked_up(wanted)]
-        return [None if one.entity is None or self._missing(one) else one for one in found]
+        found: list[Found | None] = []
+        for part in _parts(wanted):
+            rows = [self._found(values) for values in await self._looked_up(part)]
+            found += [None if one.entity is None or self._missing(one) else one for one in rows]
+        return found
 
     async def _looked_up(self, wanted: Sequence[Wanted]) -> list[tuple[Any, ...]]:
         """Entity, day and features of each; all of them None where there are none."""
@@ -87,6 +93,7 @@ class FeatureStore:
             self._busy -= 1
 
     def _taken(self) -> list[_Asked]:
+        self._waiting = [asked for asked in self._waiting if not asked[1].done()]
         count, taken = 0, 0
         for wanted, _ in self._waiting:
             if taken and count + len(wanted) > LOOKED_UP_AT_ONCE:
@@ -96,6 +103,8 @@ class FeatureStore:
         return batch
 
     async def _answer(self, batch: Sequence[_Asked]) -> None:
+        if not batch:
+            return
         try:
             rows = await self._query([one for wanted, _ in batch for one in wanted])
         except Exception as error:  # noqa: BLE001 - it is whoever asked who is told
@@ -140,6 +149,11 @@ class FeatureStore:
             f"There is no {card.day} {day} of {card.entity} {entity!r} in {card.feature_table}; "
             f"it has {first} to {last}."
         )
+
+
+def _parts(wanted: Sequence[Wanted]) -> Iterator[Sequence[Wanted]]:
+    """Slices for one statement each: between two of them the event loop, and the statements of others, go on."""
+    return (wanted[at : at + LOOKED_UP_AT_ONCE] for at in range(0, len(wanted), LOOKED_UP_AT_ONCE))
 
 
 def _statements(card: ServingCard, required: list[str]) -> tuple[str, str]:

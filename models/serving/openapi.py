@@ -21,6 +21,7 @@ _PROBLEMS = {
     415: "The body is neither JSON nor a stream of Arrow's.",
     422: "The request cannot be used; names the field.",
     429: "The key has asked too often; `Retry-After` says when to ask again.",
+    500: "The model failed; the service's log says why.",
     503: "The warehouse cannot be reached, there is no champion, or too much is under way.",
     504: "There was no answer in time.",
 }

@@ -3,9 +3,10 @@ by its challenger."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.serving.answers import CHALLENGER, CHAMPION, Answer, answer_of, enco
 from models.serving.batching import Output, Row
 from models.serving.experiments import Experiment, row_key
 from models.serving.hosted import Hosted
+from models.serving.limits import CHALLENGER_S, MAX_ITEMS
 from models.serving.lookup import Wanted
 from pipelines.errors import HeadwaterError
 
@@ -20,7 +22,7 @@ ASKED_AGAIN = 100
 """How often rows that a challenger fails on are halved in one request: one that always fails must hold up nobody."""
 
 Key = tuple[Any, date]
-Failed = Callable[[Answer, Exception], None]
+Failed = Callable[[Answer, Exception], Awaitable[None]]
 """Told of rows without outputs, and why a model could not answer them."""
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,10 @@ async def predict(
 ) -> Answer:
     """The champion's answer to these rows; the challenger's, with the features that it saw, to those of a split.
 
-    On a row that the challenger fails on, `failed` is told, and the champion answers it, as it does where the
-    challenger's own features are not there: who asks has not chosen it.
+    On a row that the challenger fails on, or has not answered within `CHALLENGER_S`, `failed` is told, and the champion
+    answers it, as it does where the challenger's own features are not there: who asks has not chosen it.
+
+    What a bulk request needs beside the models is done in threads; the event loop answers others meanwhile.
 
     Raises:
         Exception: whatever the champion's model raises, of which `failed` has been told.
@@ -57,11 +61,16 @@ async def predict(
     try:
         outputs = await hosted.batcher.predict(rows)
     except Exception as error:
-        failed(answer_of(hosted.card, keys, rows, ()), error)
+        await failed(answer_of(hosted.card, keys, rows, ()), error)
         raise
-    taken = _taken(hosted, keys, rows, experiment) if challenger and experiment and experiment.mode == "split" else []
+    is_bulk = len(rows) > MAX_ITEMS
+    taken: list[int] = []
+    if challenger is not None and experiment is not None and experiment.mode == "split":
+        split = (hosted, keys, rows, experiment)
+        taken = await asyncio.to_thread(_taken, *split) if is_bulk else _taken(*split)
     if challenger is None or not taken:
-        return answer_of(hosted.card, keys, rows, outputs)
+        answered = (hosted.card, keys, rows, outputs)
+        return await asyncio.to_thread(answer_of, *answered) if is_bulk else answer_of(*answered)
     theirs = await _theirs(hosted, challenger, keys, rows, taken, failed)
     rows, outputs = list(rows), list(outputs)
     arms, versions = [CHAMPION] * len(rows), [hosted.card.version] * len(rows)
@@ -80,6 +89,8 @@ async def rows_for(
         SettingsError: none is set.
     """
     if challenger.features <= champion.features:
+        if len(rows) > MAX_ITEMS:
+            return [*await asyncio.to_thread(challenger.project, list(rows))]
         return [*challenger.project(list(rows))]
     if keys is None:
         return [None] * len(rows)
@@ -95,33 +106,35 @@ async def _theirs(
     failed: Failed,
 ) -> dict[int, tuple[Row, Output]]:
     """The challenger's features and outputs by the position of the row; of the `taken`, those that it can answer."""
-    name = hosted.card.use_case
+    name, until = hosted.card.use_case, asyncio.get_running_loop().time() + CHALLENGER_S
     try:
-        found = await rows_for(
-            challenger, hosted, [keys[at] for at in taken] if keys else None, [rows[at] for at in taken]
-        )
-    except HeadwaterError as error:
-        logger.warning("The challenger of %s lacks features: %s", name, error)
+        async with asyncio.timeout_at(until):
+            found = await rows_for(
+                challenger, hosted, [keys[at] for at in taken] if keys else None, [rows[at] for at in taken]
+            )
+    except (HeadwaterError, TimeoutError) as error:
+        logger.warning("The challenger of %s lacks features: %s", name, str(error) or "they were not found in time.")
         return {}
     theirs = {at: row for at, row in zip(taken, found, strict=True) if row is not None}
     if keys and len(theirs) < len(taken):
         logger.warning(
             "The challenger of %s lacks features of %d rows of %d.", name, len(taken) - len(theirs), len(taken)
         )
-    outputs, errors = await _told_apart(challenger, theirs)
+    outputs, errors = await _told_apart(challenger, theirs, until)
     for why, places in errors:
         logger.error("Version %d, the challenger of %s, failed.", challenger.card.version, name, exc_info=why)
         lost, their_keys = [theirs[at] for at in places], [keys[at] for at in places] if keys else None
-        failed(answer_of(challenger.card, their_keys, lost, (), [CHALLENGER] * len(lost)), why)
+        await failed(answer_of(challenger.card, their_keys, lost, (), [CHALLENGER] * len(lost)), why)
     return {at: (theirs[at], output) for at, output in outputs.items()}
 
 
 async def _told_apart(
-    challenger: Hosted, rows: Mapping[int, Row]
+    challenger: Hosted, rows: Mapping[int, Row], until: float
 ) -> tuple[dict[int, Output], list[tuple[Exception, list[int]]]]:
     """The outputs by position, and the errors with the positions of whom they concern.
 
-    Of rows that fail together each half is asked by itself, down to the row that fails.
+    Of rows that fail together each half is asked by itself, down to the row that fails; none after `until`, by the
+    event loop's clock. All in threads: of a model that is slow in the event loop itself nobody could be rid.
     """
     outputs: dict[int, Output] = {}
     errors: dict[str, tuple[Exception, list[int]]] = {}
@@ -129,7 +142,12 @@ async def _told_apart(
     while waiting:
         places, asked = waiting.popleft(), asked + 1
         try:
-            found = await challenger.batcher.predict([rows[at] for at in places])
+            async with asyncio.timeout_at(until):
+                found = await challenger.batcher.predict_in_thread([rows[at] for at in places])
+        except TimeoutError:
+            late = TimeoutError(f"it has not answered within {CHALLENGER_S:g} s")
+            errors[repr(late)] = (late, [at for left in (places, *waiting) for at in left])
+            waiting.clear()
         except Exception as error:  # noqa: BLE001 - it is told to `failed`
             if len(places) > 1 and asked <= ASKED_AGAIN:
                 half = len(places) // 2

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from models.serving.answers import CHALLENGER, SHADOW, Answer, answer_of
 from models.serving.hosted import Hosted
-from models.serving.limits import SHADOW_ROWS
+from models.serving.limits import SHADOW_ROWS, TIMEOUT_S
 from models.serving.metrics import SHADOW_DROPPED
 from models.serving.predictor import rows_for
 from models.serving.spool import Answered
@@ -29,8 +29,8 @@ class _Copy(NamedTuple):
 class Shadow:
     """Takes copies of answered requests, and has the challenger predict them when there is time.
 
-    It waits on a queue of its own, and predicts in the threads of the large batches: no answer waits for it. What it
-    is too slow for is dropped, and counted.
+    It waits on a queue of its own, and predicts in the challenger's threads: no answer waits for it. What it is too
+    slow for is dropped, and counted; one that hangs is given up after `TIMEOUT_S`, so that the next one has its turn.
     """
 
     def __init__(self, log: Callable[[Answered], None]) -> None:
@@ -75,7 +75,8 @@ class Shadow:
             keys = [key for key, row in zip(keys, found, strict=True) if row is not None]
         card, arms = one.challenger.card, [CHALLENGER] * len(rows)
         try:
-            outputs = await one.challenger.batcher.predict_in_thread(rows)
+            async with asyncio.timeout(TIMEOUT_S):
+                outputs = await one.challenger.batcher.predict_in_thread(rows)
         except Exception as error:
             self._log(answer_of(card, keys, rows, (), arms).logged(one.request_id, began, SHADOW, error))
             raise

@@ -38,6 +38,10 @@ NEXT_S = 10.0
 logger = logging.getLogger(__name__)
 
 
+class _SupersededError(ModelError):
+    """Another version is wanted by now, as after a rollback; nothing has failed."""
+
+
 @dataclass(slots=True)
 class _Attempt:
     """A version that is being loaded, or was tried."""
@@ -188,35 +192,48 @@ class Watch:
         began = time.monotonic()
         take = self._challenge if is_challenger else self._swap
         try:
-            take(use_case, self._ready(use_case, wanted))
+            take(use_case, self._ready(use_case, wanted, is_challenger))
+        except _SupersededError as error:
+            self._forget(use_case, is_challenger)
+            logger.info("%s is not served: %s", wanted.bento, error)
+            return
         except Exception as error:
             if not isinstance(error, HeadwaterError):
                 logger.exception("%s could not be loaded.", wanted.bento)
             self._failed(use_case, wanted, is_challenger, error, time.monotonic() - began)
             return
-        self._attempts.pop((use_case, is_challenger), None)
+        self._forget(use_case, is_challenger)
         seconds = time.monotonic() - began
         logger.info("%s is served, %.1f s after it was seen.", wanted.bento, seconds)
         self._tell(use_case, "loaded", seconds, wanted, None)
 
-    def _ready(self, use_case: str, wanted: Champion) -> Hosted:
+    def _forget(self, use_case: str, is_challenger: bool) -> None:
+        """The attempt of this thread, if another has not taken its place."""
+        attempt = self._attempts.get((use_case, is_challenger))
+        if attempt is not None and attempt.thread is threading.current_thread():
+            del self._attempts[use_case, is_challenger]
+
+    def _ready(self, use_case: str, wanted: Champion, is_challenger: bool) -> Hosted:
         """The version that was served before the present one, which is kept for a rollback; any other is loaded."""
         former = self._former.get(use_case)
-        if former is not None and former.card.version == wanted.version:
+        if former is not None and former.card.version == wanted.version and not is_challenger:
             return former
         folder = self._folder_of(wanted.bento, wanted.bento_sha256)
         if not folder.is_dir():
             raise ModelError(f"There is no Bento {wanted.bento} at {folder}.")
         # Before anything of it is unpickled: others may write to the store that it came through
-        if wanted.bento_sha256 not in {None, bento_sha256(folder)}:
+        if wanted.bento_sha256 is None:
+            raise ModelError(f"no hash of the Bento {wanted.bento} is known, so nothing vouches for its files.")
+        if wanted.bento_sha256 != bento_sha256(folder):
             raise ModelError(f"the Bento {wanted.bento} is not what was packaged: its files have changed.")
-        return self._loader.load(folder / "src" / BENTO_FOLDER, use_case, wanted.version)
+        place = folder / "src" / BENTO_FOLDER
+        return self._loader.load(place, use_case, wanted.version, is_challenger=is_challenger)
 
     def _swap(self, use_case: str, new: Hosted) -> None:
         old = self._served.champions.get(use_case)
         status = self._served.statuses.setdefault(use_case, Status())
         if status.wanted != new.card.version:
-            raise ModelError(f"version {status.wanted} is wanted by now.")
+            raise _SupersededError(f"version {status.wanted} is wanted by now.")
         self._served.champions[use_case] = new
         status.served, status.error = new.card.version, None
         VERSION.labels(use_case).set(new.card.version)

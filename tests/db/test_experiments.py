@@ -135,6 +135,8 @@ def test_a_challenger_whose_bento_is_another_or_is_not_there_is_not_loaded(setti
     folder = bento_folder(settings, "headwater-flood:v2")
     (folder / "model.pkl").write_bytes(b"another")
     assert said() == "the Bento headwater-flood:v2 is not what was packaged: its files have changed"
+    experiments_known._running["flood"] = replace(experiments_known._running["flood"], bento_sha256=None)
+    assert said() == "no hash of the Bento headwater-flood:v2 is known, so nothing vouches for its files"
     shutil.rmtree(folder)
     assert said() == f"There is no Bento headwater-flood:v2 at {folder}"
     loader.load.assert_not_called()

@@ -43,6 +43,12 @@ def ring(connection: Any, **options: Any) -> KeyRing:
     return made
 
 
+def check(keys: KeyRing, header: str | None, use_case: str, rows: int) -> Key | Refusal:
+    """As the service asks for each request: when it comes, and when it has been read."""
+    found = keys.admit(header, use_case)
+    return keys.charge(found, rows) if isinstance(found, Key) else found
+
+
 def refused(answer: Key | Refusal) -> int:
     assert isinstance(answer, Refusal)
     return answer.status
@@ -62,46 +68,58 @@ def test_a_key_is_stored_as_the_hash_of_its_secret_and_nowhere_else(settings: Se
 def test_only_the_whole_key_opens_and_only_what_it_is_for(settings: Settings, connection: Any) -> None:
     key = api_keys.create(settings, "dashboard", "ann", use_cases=["flood"])["key"]
     found = ring(connection)
-    for header in (key, f"Bearer {key}"):
-        answer = found.check(header, "flood", 1)
+    for header in (key, f"Bearer {key}", f"bearer {key}", f"BEARER  {key}"):
+        answer = check(found, header, "flood", 1)
         assert isinstance(answer, Key)
         assert answer.name == "dashboard"
-    assert refused(found.check(key, "taxi", 1)) == 403
+    assert refused(check(found, key, "taxi", 1)) == 403
     for header in (None, "", "Bearer ", key[:-1], key + "x", key.upper(), "hw_00_x", "Basic YTpi", "hw__", "\udc80"):
-        assert refused(found.check(header, "flood", 1)) == 401, header
+        assert refused(check(found, header, "flood", 1)) == 401, header
 
 
 def test_open_takes_anybody_but_holds_whoever_sends_a_key_to_it(settings: Settings, connection: Any) -> None:
     key = api_keys.create(settings, "dashboard", "ann", requests_per_s=1)["key"]
     found = KeyRing(required=False)
-    assert found.check(key, "flood", 1) is ANYBODY, "before any was read"
+    assert check(found, key, "flood", 1) is ANYBODY, "before any was read"
     found.refresh(connection)
-    assert found.check(None, "flood", 10**6) is ANYBODY
-    assert found.check("Basic YTpi", "flood", 1) is ANYBODY
-    assert isinstance(found.check(key, "flood", 1), Key)
-    assert refused(found.check(key, "flood", 1)) == 429
-    assert refused(found.check(f"{key}x", "flood", 1)) == 401
+    assert check(found, None, "flood", 10**6) is ANYBODY
+    assert check(found, "Basic YTpi", "flood", 1) is ANYBODY
+    assert isinstance(check(found, key, "flood", 1), Key)
+    assert refused(check(found, key, "flood", 1)) == 429
+    for header in (f"{key}x", f"Bearer {key}x", f"bearer {key}x"):
+        assert refused(check(found, header, "flood", 1)) == 401, header
 
 
 def test_rates_of_requests_and_rows_are_shared_out_among_the_workers(settings: Settings, connection: Any) -> None:
     key = api_keys.create(settings, "bulk", "ann", requests_per_s=40, rows_per_s=1000)["key"]
     found = ring(connection, workers=4)
-    passed = [found.check(key, "flood", 1) for _ in range(15)]
+    passed = [check(found, key, "flood", 1) for _ in range(15)]
     assert sum(isinstance(one, Key) for one in passed) == pytest.approx(10, abs=1)
     last = passed[-1]
     assert isinstance(last, Refusal)
     assert 0 < (last.retry_after_s or 0) <= 0.1
     other = ring(connection, workers=4)
-    assert isinstance(other.check(key, "flood", 250), Key)
-    assert refused(other.check(key, "flood", 100)) == 429
+    assert isinstance(check(other, key, "flood", 250), Key)
+    assert refused(check(other, key, "flood", 100)) == 429
+
+
+def test_a_request_counts_when_it_is_let_in_and_its_rows_when_they_are_known(
+    settings: Settings, connection: Any
+) -> None:
+    key = api_keys.create(settings, "bulk", "ann", requests_per_s=2, rows_per_s=100)["key"]
+    found = ring(connection)
+    first = found.admit(key, "flood")
+    assert isinstance(first, Key), "and its body cannot be used"
+    assert isinstance(check(found, key, "flood", 100), Key)
+    assert refused(found.admit(key, "flood")) == 429
 
 
 def test_a_refresh_leaves_the_rates_where_they_were(settings: Settings, connection: Any) -> None:
     key = api_keys.create(settings, "bulk", "ann", requests_per_s=1)["key"]
     found = ring(connection)
-    assert isinstance(found.check(key, "flood", 1), Key)
+    assert isinstance(check(found, key, "flood", 1), Key)
     found.refresh(connection)
-    assert refused(found.check(key, "flood", 1)) == 429
+    assert refused(check(found, key, "flood", 1)) == 429
 
 
 def test_a_revoked_key_is_refused_after_the_next_refresh_and_its_use_was_noted(
@@ -109,13 +127,13 @@ def test_a_revoked_key_is_refused_after_the_next_refresh_and_its_use_was_noted(
 ) -> None:
     key = api_keys.create(settings, "dashboard", "ann")["key"]
     found = ring(connection)
-    found.check(key, "flood", 1)
+    check(found, key, "flood", 1)
     found.refresh(connection)
     assert values(url, "select last_used_at > now() - interval '1 minute' from serving.api_keys") == [True]
     assert api_keys.revoke(settings, "dashboard", "bob")["revoked_by"] == "bob"
-    assert isinstance(found.check(key, "flood", 1), Key), "until it is read"
+    assert isinstance(check(found, key, "flood", 1), Key), "until it is read"
     found.refresh(connection)
-    assert refused(found.check(key, "flood", 1)) == 401
+    assert refused(check(found, key, "flood", 1)) == 401
     with pytest.raises(NotFoundError, match="no key 'dashboard' that is not revoked"):
         api_keys.revoke(settings, "dashboard", "bob")
     api_keys.create(settings, "dashboard", "ann")
@@ -127,12 +145,12 @@ def test_an_unreachable_database_leaves_the_known_keys(settings: Settings, conne
     connection.close()
     with pytest.raises(DatabaseError, match="the known ones stay"):
         found.refresh(connection)
-    assert isinstance(found.check(key, "flood", 1), Key)
-    assert refused(KeyRing(required=True).check(key, "flood", 1)) == 503
+    assert isinstance(check(found, key, "flood", 1), Key)
+    assert refused(check(KeyRing(required=True), key, "flood", 1)) == 503
 
 
 def test_where_nothing_was_ever_served_there_are_no_keys(connection: Any) -> None:
-    assert refused(ring(connection).check("hw_00_x", "flood", 1)) == 401
+    assert refused(check(ring(connection), "hw_00_x", "flood", 1)) == 401
 
 
 def test_what_cannot_be_a_key_is_said(settings: Settings) -> None:
@@ -149,7 +167,7 @@ def test_the_check_costs_microseconds(settings: Settings, connection: Any) -> No
     key, found = api_keys.create(settings, "fast", "ann", requests_per_s=10**9)["key"], ring(connection)
     began = time.process_time()
     for _ in range(2000):
-        found.check(key, "flood", 1)
+        check(found, key, "flood", 1)
     assert (time.process_time() - began) / 2000 < 100e-6
 
 
@@ -164,7 +182,7 @@ def test_keys_are_made_listed_and_revoked_on_the_command_line(
         return done.stdout
 
     key = run("create", "dashboard", "--use-case", "flood", "--use-case", "taxi", "--rate", "100").strip()
-    assert isinstance(ring(connection).check(key, "taxi", 1), Key)
+    assert isinstance(check(ring(connection), key, "taxi", 1), Key)
     (listed,) = json.loads(run("list", "--json"))
     assert (listed["name"], listed["use_cases"], listed["requests_per_s"]) == ("dashboard", ["flood", "taxi"], 100.0)
     assert "dashboard" in run("list")

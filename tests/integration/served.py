@@ -31,7 +31,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from headwater.stack.files import free_port
 from models.serving import recorded
-from models.serving.bento import bento_folder, end
+from models.serving.bento import bento_folder, bento_sha256, end
 from models.serving.card import ServingCard, file_sha256
 from models.serving.engine import Engine
 from models.serving.package import build_bento
@@ -180,7 +180,9 @@ class World:
         self.cards[1].model_copy(update=update).write(folder)
 
     def promote(self, version: int, use_case: UseCase = USE_CASE, **evidence: str) -> float:
-        """Makes a version the champion; when that was."""
+        """Makes a version the champion, with the hash of its Bento as it is now; when that was."""
+        folder = bento_folder(self.settings, f"{use_case.bento}:v{version}")
+        evidence = {"bento_sha256": bento_sha256(folder), **evidence}
         database.ensure_ops(self.url)
         database.query(
             self.url,

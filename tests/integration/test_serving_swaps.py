@@ -100,7 +100,7 @@ def test_ten_promotions_and_rollbacks_at_16_connections_fail_no_request_and_take
 ):
     with asking(world) as asked:
         seconds, seen = [], []
-        for number in range(10):
+        for number in range(20):
             version = 2 - number % 2
             seconds.append(_swap(world, version))
             since = time.monotonic()

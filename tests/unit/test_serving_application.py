@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from models.serving import app
+from models.serving import app, hosted, predictor, shadow
 from models.serving.card import Feature, ServingCard
 from models.serving.experiments import Experiment, Experiments
-from models.serving.hosted import Hosted, Served
-from models.serving.http import Reply, Request
-from models.serving.keys import KeyRing
+from models.serving.hosted import Hosted, Loader, Served
+from models.serving.http import ARROW, Reply, Request
+from models.serving.keys import Key, KeyRing
 from models.serving.lookup import FeatureStore
 from models.serving.predictor import ASKED_AGAIN
 from models.serving.spool import Answered
@@ -48,8 +51,10 @@ class Log:
     def __init__(self) -> None:
         self.kept: list[Answered] = []
         self.is_full = False
+        self.threads: set[int] = set()
 
     def append(self, answered: Answered) -> None:
+        self.threads.add(threading.get_ident())
         if self.is_full:
             raise LogFullError("The request log takes no more rows.")
         self.kept.append(answered)
@@ -60,6 +65,7 @@ class World:
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self.threads = threads
+        self.read = 0
         self.log, self.experiments = Log(), Experiments()
         self.served = Served(("gauges",))
         self.application = app.Application(self.served, KeyRing(required=False), self.experiments, self.log)
@@ -74,20 +80,23 @@ class World:
     def _hosted(self, version: int, predict: Predict) -> Hosted:
         return Hosted(CARD.model_copy(update={"version": version}), Model(predict), None, self.threads)
 
-    async def _ask(self, body: bytes) -> Reply:
+    async def _ask(self, body: bytes, **headers: Any) -> Reply:
         async def receive() -> dict[str, Any]:
+            self.read += len(body)
             return {"type": "http.request", "body": body}
 
-        return await self.application.predict("gauges", Request(receive))
+        return await self.application.predict("gauges", Request(receive, **headers))
 
-    def ask(self, times: int = 1, *, then: Callable[[], Any] | None = None, body: bytes = BODY) -> list[Reply]:
+    def ask(
+        self, times: int = 1, *, then: Callable[[], Any] | None = None, body: bytes = BODY, **headers: Any
+    ) -> list[Reply]:
         """The answers to so many requests at once, and to one more after `then`, if that is given."""
 
         async def all_of_them() -> list[Reply]:
-            replies = list(await asyncio.gather(*(self._ask(body) for _ in range(times))))
+            replies = list(await asyncio.gather(*(self._ask(body, **headers) for _ in range(times))))
             if then is not None:
                 then()
-                replies.append(await self._ask(body))
+                replies.append(await self._ask(body, **headers))
             await self.application.shadow.close()
             return replies
 
@@ -104,7 +113,7 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(4) as threads:
         yield World(threads)
 
 
@@ -145,6 +154,56 @@ def test_what_takes_too_long_is_a_504_and_holds_up_nobody_after_it(world, monkey
     assert [row[3] for row in world.logged()] == [{"y": 2.0}, {"y": 4.0}]
 
 
+def test_what_nobody_waits_for_any_more_is_not_computed(world, monkeypatch):
+    asked = []
+
+    def counts(columns: Any) -> Any:
+        asked.append(len(columns["x"]))
+        return slow(columns)
+
+    world.champion(counts)
+    monkeypatch.setattr(app, "TIMEOUT_S", 0.05)
+    # The first is begun, and the others wait for it; when it is done, they have been given up
+    replies = world.ask(5, then=lambda: monkeypatch.setattr(app, "TIMEOUT_S", 30.0))
+    assert [reply.status for reply in replies] == [504] * 5 + [200]
+    assert asked == [2, 2]
+
+
+def test_bodies_that_are_too_large_together_are_told_to_come_again_and_give_their_room_back(world, monkeypatch):
+    monkeypatch.setattr("models.serving.http.MAX_BYTES_UNDER_WAY", 2 * len(BODY))
+    world.champion(slow)
+    replies = world.ask(3, then=lambda: None)
+    assert [reply.status for reply in replies] == [200, 200, 503, 200]
+    assert (b"retry-after", b"1") in replies[2].headers
+    assert "are under way" in json.loads(replies[2].body)["error"]
+
+
+def test_a_request_that_is_refused_counts_against_the_rate_of_its_key_and_is_then_not_even_read(world):
+    world.champion(doubles)
+    secret = hashlib.sha256(b"secret").hexdigest()
+    world.application.keys._keys = {"id": Key("id", secret, "slow", requests_per_s=1.0)}
+    first, second = world.ask(1, then=lambda: None, body=b'{"nonsense": 1}', key="hw_id_secret")
+    assert (first.status, second.status) == (422, 429)
+    assert world.read == len(b'{"nonsense": 1}')
+
+
+def _stream(rows: int) -> bytes:
+    table, sink = pa.table({"x": [float(number) for number in range(rows)]}), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(("rows", "is_bulk"), [(10, False), (3000, True)])
+def test_the_log_of_a_bulk_request_is_written_beside_the_event_loop(world, rows, is_bulk):
+    world.champion(doubles)
+    (reply,) = world.ask(body=_stream(rows), content_type=ARROW, accept=b"application/json")
+    told = json.loads(reply.body)["predictions"]
+    assert [row["y"] for row in told] == [2.0 * number for number in range(rows)]
+    assert [row[3]["y"] for row in world.logged()] == [row["y"] for row in told]
+    assert (world.log.threads == {threading.get_ident()}) is not is_bulk
+
+
 def test_a_model_that_fails_is_a_500_and_its_rows_are_in_the_log_with_the_reason(world):
     world.champion(breaks)
     (reply,) = world.ask()
@@ -172,6 +231,73 @@ def test_in_place_of_a_challenger_that_fails_the_champion_answers_and_the_failur
         ("online", 4, "challenger", said), ("online", 4, "challenger", said),
         ("online", 3, "champion", {"y": 2.0}), ("online", 3, "champion", {"y": 4.0}),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [2, 3000])
+def test_a_challenger_that_hangs_costs_a_moment_and_the_champion_s_answer_is_given(world, monkeypatch, rows):
+    monkeypatch.setattr(predictor, "CHALLENGER_S", 0.05)
+    goes_on = threading.Event()
+    world.champion(doubles)
+    world.challenger(lambda columns: goes_on.wait(30) and doubles(columns), "split")
+    began = time.monotonic()
+    (reply,) = world.ask(body=_stream(rows), content_type=ARROW, accept=b"application/json")
+    seconds = time.monotonic() - began
+    goes_on.set()
+    told = json.loads(reply.body)["predictions"]
+    assert {row["model_version"] for row in told} == {3}
+    assert [row["y"] for row in told] == [2.0 * number for number in range(rows)]
+    assert seconds < 10
+    said = {"error": "TimeoutError: it has not answered within 0.05 s"}
+    assert [row for row in world.logged() if row[1] == 4] == [("online", 4, "challenger", said)] * rows
+
+
+def test_a_challenger_that_is_slow_for_each_row_is_given_up_as_a_whole(world, monkeypatch):
+    monkeypatch.setattr(predictor, "CHALLENGER_S", 0.1)
+
+    def fails_slowly(columns: Any) -> Any:
+        time.sleep(0.03)
+        return breaks(columns)
+
+    world.champion(doubles)
+    world.challenger(fails_slowly, "split")
+    began = time.monotonic()
+    (reply,) = world.ask(body=json.dumps({"rows": [{"x": float(number)} for number in range(1000)]}).encode())
+    assert time.monotonic() - began < 2, "and not a hundred times its own"
+    assert {row["model_version"] for row in json.loads(reply.body)["predictions"]} == {3}
+    assert sum(row[1] == 4 for row in world.logged()) == 1000
+
+
+def test_a_shadow_that_hangs_is_given_up_so_that_the_next_one_has_its_turn(world, monkeypatch):
+    monkeypatch.setattr(shadow, "TIMEOUT_S", 0.05)
+    world.champion(doubles)
+    world.challenger(slow, "shadow")
+    (reply,) = world.ask()
+    assert reply.status == 200
+    assert [row[:3] for row in world.logged()][2:] == [("shadow", 4, "challenger")] * 2
+    assert "TimeoutError" in world.logged()[-1][3]["error"]
+
+
+def test_a_challenger_has_threads_of_its_own_in_which_it_may_hang(monkeypatch, tmp_path):
+    card = CARD.model_copy(update={"version": 4})
+    monkeypatch.setattr(hosted, "read_card", lambda _: card)
+    goes_on = threading.Event()
+    hangs, answers = Model(lambda columns: goes_on.wait(30) and doubles(columns)), Model(doubles)
+    engines = iter([answers, hangs, hangs])
+    monkeypatch.setattr(hosted, "load_engine", lambda *_: next(engines))
+    loader = Loader(None)
+    champion = loader.load(tmp_path, "gauges", 4)
+    challengers = [loader.load(tmp_path, "gauges", 4, is_challenger=True) for _ in range(2)]
+
+    async def ask() -> Any:
+        waiting = [one.batcher.predict([{"x": 1.0}]) for one in challengers]
+        async with asyncio.timeout(10):
+            found = await champion.batcher.predict([{"x": 1.0}])
+        goes_on.set()
+        await asyncio.gather(*waiting)
+        return found
+
+    assert asyncio.run(ask()) == [(2.0,)]
+    loader.close()
 
 
 def test_a_challenger_whose_own_features_are_not_there_spoils_no_answer(world, monkeypatch):

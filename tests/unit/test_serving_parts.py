@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -15,12 +17,15 @@ import httpx
 import numpy as np
 import pytest
 
-from models.serving import client
+from models.serving import client, lookup
 from models.serving.batching import Batcher
+from models.serving.bento import bento_sha256
 from models.serving.card import ServingCard
+from models.serving.champion import Champion
 from models.serving.experiments import Experiments
 from models.serving.hosted import Served
 from models.serving.limits import INLINE_ROWS
+from models.serving.metrics import LOAD_FAILURES
 from models.serving.lookup import LANES, FeatureStore
 from models.serving.readiness import OUT_OF_STEP_S, judge, of_one, told
 from models.serving.serve import is_loopback
@@ -88,6 +93,24 @@ def test_a_request_that_the_model_refuses_spoils_no_other_that_it_was_joined_to(
     assert isinstance(refused, ValueError)
 
 
+def test_what_was_given_up_does_not_gather_behind_a_model_that_hangs():
+    goes_on = threading.Event()
+    engine = SimpleNamespace(kind="sklearn", predict=lambda columns: goes_on.wait(30) and {"y": columns["x"]})
+
+    async def ask() -> int:
+        with ThreadPoolExecutor(2) as threads:
+            batcher = Batcher(CARD, engine, threads)
+            first = batcher.predict([{"x": 1.0}])
+            for _ in range(50):
+                batcher.predict([{"x": 1.0}]).cancel()
+            waiting = len(batcher._large)
+            goes_on.set()
+            await first
+            return waiting
+
+    assert asyncio.run(ask()) <= 1
+
+
 def _worker(
     served: int | None, wanted: int | None, *, at: float = 0.0, since: float = 0.0, gone: bool = False, **more: Any
 ) -> Any:
@@ -150,6 +173,78 @@ def test_a_worker_that_began_without_the_warehouse_is_not_ready_until_it_has_rea
     ready, body = of_one(served)
     assert ready is True
     assert body["warehouse"] is not None, "it is away again, and what is loaded goes on answering"
+
+
+class Loads:
+    """Bentos of versions, each a folder with a file, and a loader that may be held up."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.goes_on, self.begun = folder, threading.Event(), threading.Event()
+        self.goes_on.set()
+        self.told: list[str] = []
+        self.served, self.watch = _watched("postgresql://127.0.0.1:9/none")
+        self.watch._folder_of = lambda bento, _: self._folder(bento)
+        self.watch._loader.load = self._load
+        self.wanted: dict[str, Champion] = {}
+        monkeypatch.setattr(self.watch, "_look", lambda: self.wanted)
+        monkeypatch.setattr(self.watch, "_tell", lambda _, state, *__: self.told.append(state))
+
+    def _folder(self, bento: str) -> Path:
+        folder = self.folder / bento
+        folder.mkdir(exist_ok=True)
+        (folder / "model.pkl").write_bytes(bento.encode())
+        return folder
+
+    def _load(self, place: Path, use_case: str, version: int, *, is_challenger: bool) -> Any:
+        self.begun.set()
+        assert self.goes_on.wait(30)
+        return SimpleNamespace(card=CARD.model_copy(update={"version": version}))
+
+    def promote(self, version: int, *, has_hash: bool = True) -> None:
+        """Wants a version, and looks."""
+        sha256 = bento_sha256(self._folder(f"v{version}")) if has_hash else None
+        self.wanted = {"gauges": Champion(version, f"v{version}", sha256)}
+        self.watch.step()
+
+    def settle(self) -> tuple[int | None, str | None]:
+        """Waits for what is being loaded; which version is served then, and what is wrong."""
+        for attempt in list(self.watch._attempts.values()):
+            attempt.thread.join(30)
+        self.watch.step()
+        status = self.served.statuses["gauges"]
+        return status.served, status.error
+
+
+@pytest.fixture
+def loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loads:
+    return Loads(tmp_path, monkeypatch)
+
+
+def test_a_load_that_a_rollback_overtook_has_not_failed_and_is_begun_anew_when_it_is_wanted_again(loads):
+    loads.promote(1)
+    assert loads.settle() == (1, None)
+    failures = LOAD_FAILURES.labels("gauges")._value.get()
+    loads.goes_on.clear()
+    loads.begun.clear()
+    loads.promote(2)
+    assert loads.begun.wait(30)
+    loads.promote(1)
+    loads.goes_on.set()
+    assert loads.settle() == (1, None)
+    loads.promote(2)
+    assert loads.settle() == (2, None)
+    assert loads.told == ["loaded", "loaded"]
+    assert LOAD_FAILURES.labels("gauges")._value.get() == failures
+
+
+def test_a_version_of_whose_files_no_hash_is_known_is_not_loaded_and_the_one_before_goes_on(loads):
+    loads.promote(1)
+    assert loads.settle() == (1, None)
+    loads.begun.clear()
+    loads.promote(2, has_hash=False)
+    served, error = loads.settle()
+    assert (served, error) == (1, "no hash of the Bento v2 is known, so nothing vouches for its files")
+    assert not loads.begun.is_set()
 
 
 def test_a_worker_that_has_not_seen_a_first_promotion_serves_none_and_is_waited_for(monkeypatch):
@@ -222,6 +317,28 @@ def test_who_comes_just_when_all_lanes_have_ended_is_looked_up_all_the_same():
             return await asyncio.gather(*first, last)
 
     assert [[found.entity for found in each] for each in asyncio.run(ask())] == [["0"], ["1"], ["7"]]
+
+
+def test_a_bulk_request_is_looked_up_in_statements_of_bounded_size_between_which_others_have_their_turn(monkeypatch):
+    monkeypatch.setattr(lookup, "LOOKED_UP_AT_ONCE", 10)
+    monkeypatch.setattr(lookup, "LANES", 1)
+
+    async def ask() -> tuple[list[int], list[Any]]:
+        warehouse = Warehouse()
+        store = FeatureStore(CARD, warehouse)
+        async with asyncio.timeout(5):
+            bulk = asyncio.create_task(store.lookup([(str(number), None) for number in range(25)]))
+            await warehouse.has_been_asked(1)
+            other = asyncio.create_task(store.lookup_known([("7", None)]))
+            for number in range(4):
+                await warehouse.has_been_asked(number + 1)
+                warehouse.asked[number][1].set_result(None)
+            await other
+            return [len(entities) for entities, _ in warehouse.asked], [one.entity for one in await bulk]
+
+    sizes, found = asyncio.run(ask())
+    assert sizes == [10, 1, 10, 5]
+    assert found == [str(number) for number in range(25)]
 
 
 def test_whoever_waits_for_a_look_up_that_fails_in_any_way_is_told_so():
