@@ -22,7 +22,8 @@ and a champion, without which *score* is skipped. **Retries** twice within two m
 * *score*: MLflow or Postgres cannot be reached; the log says which.
 
 A gauge that is silent fails nothing: `headwater nowcast <slug> --freshness` tells which are. **By hand**: trigger it,
-with the parameter *at* for a moment of the past, which leaves the table of the present alone.
+with the parameter *at* for a moment of the past, which leaves the table of the present alone; one whose days Postgres
+keeps no values of any more is refused.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def fetch(slug: str, params: dict[str, Any] | None = None, logical_date: datetim
 
     use_case, at = get_use_case(slug), (params or {}).get("at")
     now = datetime.now(UTC)
-    moment = nowcast.moment_of(use_case, nowcast.parse_moment(at) if at else logical_date or now)
+    moment = nowcast.moment_asked_for(use_case, at, now) if at else nowcast.moment_of(use_case, logical_date or now)
     if not at and nowcast.is_superseded(use_case, moment, now):
         raise AirflowSkipException(f"The run after that for {moment} does its work.")
     return {"moment": moment.isoformat(), "replay": bool(at), **nowcast.fetch(use_case, moment)}

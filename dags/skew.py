@@ -1,10 +1,10 @@
 """
 ### Skew: yesterday's online answers, computed again
 
-Runs every night. The service looks features up and answers by itself; **skew** takes the requests by entity that it has
-logged for the day before (in UTC; 10,000 of them, if there were more), makes their features again with dbt, in schemas
-aside, and their answers with the model version that gave them. Both must be what was logged. Where a feature differs,
-it is computed once more from the rows that were known when it was published: what comes out the same then was
+Runs every night. The service looks features up and answers by itself; **skew** takes the answers that it has logged for
+the day before (in UTC; 10,000 of them, if there were more), makes the features that were looked up again with dbt, in
+schemas aside, and the answers with the model version that gave them. Both must be what was logged. Where a feature
+differs, it is computed once more from the rows that were known when it was published: what comes out the same then was
 corrected since, and is no skew.
 
 **Needs** Postgres, the lake, MLflow, and a slot of the pool `warehouse`. Nobody waits for it.
@@ -17,6 +17,8 @@ corrected since, and is no skew.
   is at fault, and else the look-up of the service. An `answer`: the service computed something else than the
   registered model does with the same features; roll back to the version before, and compare the two by hand. The task
   is not tried again, for it would find the same.
+* *skew* says that answers were not held against what was known then: their features differ from today's, and were
+  published at more than ten times, as where clients ask for days long past whose data was corrected since.
 * *skew* with a version that MLflow does not give, or whose file is another one: somebody has deleted or replaced a
   registered model.
 * *skew* with a history of the lake that begins later: what was known then has been vacuumed; the retention of the lake

@@ -28,16 +28,24 @@ def running(cursor: Any, use_case: str) -> Experiment | None:
 
 
 def add(
-    cursor: Any, use_case: str, mode: Mode, version: int, bento: str, share: float, actor: str, reason: str
+    cursor: Any,
+    use_case: str,
+    mode: Mode,
+    version: int,
+    bento: str,
+    share: float,
+    actor: str,
+    reason: str,
+    salt: str | None = None,
 ) -> Experiment:
     """Starts an experiment, in the place of another one, or changes the share of the one that is running.
 
     Of the same version, the salt stays: whoever the challenger has answered to, it goes on answering to as the share
-    grows.
+    grows. Of another one it is the given `salt`, or any.
     """
     hold(cursor, use_case)
     present = running(cursor, use_case)
-    salt = present.salt if present is not None and present.version == version else secrets.token_hex(8)
+    salt = present.salt if present is not None and present.version == version else salt or secrets.token_hex(8)
     cursor.execute(_ADD, (use_case, mode, version, bento, share, salt, False, actor, reason))
     return Experiment(use_case, mode, version, bento, share, salt)
 

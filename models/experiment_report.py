@@ -64,7 +64,7 @@ def report(use_case: UseCase, settings: Settings) -> dict[str, Any]:
 
     Returns:
         `mode`, `version`, `share`, `since`, `until` (None while it runs), `actor`, `reason`; `given`, the share of
-        rows and of entities that the challenger had since it was last changed, from its first answer on; `arms`, each
+        rows and of entities that the challenger answered since it was last changed, from its first one on; `arms`, each
         with `rows`, `entities`, `errors`, `versions`, latency; and where labels have come in, `labelled` (rows that are
         measured), `metrics`, `intervals` and `differences` (challenger less champion) at the spec's `level`, `drawn_by`
         day or entity.
@@ -119,16 +119,19 @@ def _newest(url: str, use_case: UseCase) -> dict[str, Any]:
     }
 
 
-def _traffic(url: str, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = database.query(url, _TRAFFIC.format(within=_WITHIN), parameters)
+def _traffic(url: str, parameters: dict[str, Any], within: str = _WITHIN) -> dict[str, dict[str, Any]]:
+    found = database.query(url, _TRAFFIC.format(within=within), parameters)
     return {row.pop("arm"): row for row in sorted(found, key=lambda row: ARMS.index(row["arm"]))}
 
 
 def _given(url: str, mode: str, parameters: dict[str, Any]) -> dict[str, float | None]:
-    """The challenger's part of all rows and entities of a split; of a shadow, how much of the traffic it has seen."""
+    """The challenger's part of what was answered of a split, rows and entities; of a shadow, how much of the traffic it
+    has answered. Where it failed, nobody was given its answer.
+    """
     (first,) = database.query(url, _FIRST, parameters)
     nothing: dict[str, Any] = {"rows": 0, "entities": 0}
-    told = _traffic(url, parameters | {"since": first["at"]}) if first["at"] is not None else {}
+    since = parameters | {"since": first["at"]}
+    told = _traffic(url, since, f"{_WITHIN} and not outputs ? 'error'") if first["at"] is not None else {}
     champion, challenger = (told.get(arm, nothing) for arm in ARMS)
     given: dict[str, float | None] = {}
     for name in ("rows", "entities"):

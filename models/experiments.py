@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models import evidence, experiment_log, promotion
+from models import evidence, experiment_log, experiment_share, promotion
 from models.serving.champion import Champion, champions, current_champion
 from models.serving.experiments import Experiment
 from pipelines import database
@@ -33,12 +33,13 @@ def start(
     url = settings.require_database()
     database.ensure_ops(url)
     mode: experiment_log.Mode = "shadow" if share is None else "split"
+    salt = None if share is None else experiment_share.draw(share, experiment_share.entities(url, use_case))
     with database.connect(url) as connection, connection.cursor() as cursor:
         experiment_log.hold(cursor, use_case.slug)
         # Again: hashing takes long, and it may have become champion meanwhile
         _require_other(use_case, version, champions(connection, use_case.slug).get(use_case.slug))
         given = 1.0 if share is None else share
-        return experiment_log.add(cursor, use_case.slug, mode, version, found["bento"], given, actor, reason)
+        return experiment_log.add(cursor, use_case.slug, mode, version, found["bento"], given, actor, reason, salt)
 
 
 def _require_other(use_case: UseCase, version: int, champion: Champion | None) -> None:

@@ -12,8 +12,8 @@ from pipelines.window import Window
 
 
 def fill(url: str, use_case: UseCase, window: Window, *, is_boolean: bool) -> tuple[int, int]:
-    """Fills in the labels of the predictions of the window, of the days before that its labels look back to, and of
-    all days whose features were computed since this was done last.
+    """Fills in the labels of the predictions of the window, of the days before that its labels look back to, of all
+    days whose features were computed since this was done last, and of all that the service was asked for since then.
 
     With years of predictions, comparing all of them every day takes a minute and finds nothing.
 
@@ -21,7 +21,7 @@ def fill(url: str, use_case: UseCase, window: Window, *, is_boolean: bool) -> tu
         How many were filled in or corrected, and the row of the ledger up to which transforms are answered to.
     """
     answered = _answered(url, use_case)
-    spans, through = [window.widened(before=use_case.label_days)], answered
+    spans, through = [window.widened(before=use_case.label_days), *_asked_for(url, use_case)], answered
     for row in database.query(
         url,
         "select ledger_id, detail -> 'spans' as spans from ops.ledger"
@@ -47,6 +47,24 @@ def fill(url: str, use_case: UseCase, window: Window, *, is_boolean: bool) -> tu
             )
             filled += cursor.rowcount
     return filled, through
+
+
+def _asked_for(url: str, use_case: UseCase) -> list[Window]:
+    """The days of the service's answers since the scoring before, of which nothing is known yet: a client may ask for
+    one that is long past, and whose features are not computed again.
+
+    And of a day more, since the log reaches the warehouse later than the answer its client.
+    """
+    rows = database.query(
+        url,
+        """select distinct day from serving.predictions
+           where use_case = %s and channel in ('online', 'shadow') and day is not null and actual is null
+             and predicted_at > (
+                 select coalesce(max(at), '-infinity') - interval '1 day' from ops.ledger
+                 where use_case = %s and step = 'score' and state <> 'failed')""",
+        (use_case.slug, use_case.slug),
+    )
+    return [Window(row["day"], row["day"]) for row in rows]
 
 
 def fill_nowcast(url: str, use_case: UseCase, since: datetime, until: datetime) -> int:

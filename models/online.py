@@ -1,4 +1,4 @@
-"""The requests that the service answered on a day, from its log."""
+"""What the service answered on a day, from its log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ CHANNEL = "online"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An answer by entity: the features that the model saw, and what it said."""
+    """An answer: the features that the model saw, and what it said. Of features that a client sent, without entity
+    and day."""
 
     prediction_id: str
-    entity: str
-    day: date
+    entity: str | None
+    day: date | None
     version: int
     at: datetime
     inputs: dict[str, Any]
@@ -29,14 +30,12 @@ class Request:
 
 _OF_THE_DAY = (
     "use_case = %s and channel = %s and predicted_at >= %s and predicted_at < %s"
-    " and entity is not null and day is not null and inputs is not null and outputs -> 'error' is null"
+    " and inputs is not null and outputs -> 'error' is null"
 )
 
 
 def requests(url: str, use_case: UseCase, day: date, most: int) -> tuple[list[Request], int]:
-    """The answers of a day (UTC) whose features were looked up, at most so many, drawn by a hash of their ids; and how
-    many there were. Rows of features that a client sent have nothing to be computed from.
-    """
+    """The answers of a day (UTC), at most so many, drawn by a hash of their ids; and how many there were."""
     begin = datetime.combine(day, time(), UTC)
     where = (use_case.slug, CHANNEL, begin, begin + timedelta(days=1))
     database.ensure_ops(url)
@@ -78,6 +77,6 @@ def publications(url: str, use_case: UseCase, until: datetime) -> list[Publicati
 def known_at(request: Request, published: Sequence[Publication]) -> datetime:
     """The moment up to which data had come that the features of a request could be computed from."""
     for one in published:
-        if one.at <= request.at and any(request.day in span for span in one.spans):
+        if one.at <= request.at and request.day and any(request.day in span for span in one.spans):
             return one.began
     return request.at

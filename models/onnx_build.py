@@ -89,9 +89,8 @@ def _refusal(
 ) -> str | None:
     if differs := recorded.difference(card, said, expected, TOLERANCES["onnx"]):
         return f"by graphs {differs}"
-    ours, theirs = (decisions(to_frame(answer)) for answer in (said, expected))
-    if ours.dtype.kind != "f" and (other := int((ours != theirs).sum())):
-        return f"by graphs {other} of {len(ours)} decisions are others"
+    if others := recorded.other_decisions(decisions, said, expected):
+        return f"by graphs {others}"
     return None
 
 

@@ -24,7 +24,8 @@ from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 
-SMOKE_ROWS = 50
+SMOKE_ROWS = 1_000
+"""Of the hold-out, that a new Bento is asked for."""
 
 
 def package(
@@ -61,12 +62,15 @@ def _build(
     known = snapshots.features(use_case, holdout)
     card = _card(use_case, selected, _types(typed, known), file_sha256(path))
     model = pickle.loads(path.read_bytes())  # noqa: S301 - just downloaded from our own registry
+    decisions = registry.part(use_case, "model").decisions
     with TemporaryDirectory(prefix="headwater-engine-") as folder:
-        card = onnx_build.prepare(card, model, known, registry.part(use_case, "model").decisions, Path(folder))
+        card = onnx_build.prepare(card, model, known, decisions, Path(folder))
         tag = build_bento(use_case, path, card, beside=Path(folder), settings=settings)
-    rows = known.sample(min(SMOKE_ROWS, len(known)), random_state=0)
+    # A request lacks none of them
+    rows = known.dropna(subset=[name for name in use_case.required_features if name in known])
+    rows = rows.sample(min(SMOKE_ROWS, len(rows)), random_state=0)
     tolerance = built_card(settings, tag).tolerance
-    smoke_test(tag, rows, model.predict(rows), tolerance, settings=settings)
+    smoke_test(tag, rows, model.predict(rows), tolerance, decisions, settings=settings)
     return tag
 
 

@@ -52,7 +52,7 @@ def differing_features(url: str, use_case: UseCase, asked: Sequence[Request], ta
         f" as asked (entity, day)) as asked on features.{entity}::text = asked.entity and features.{day} = asked.day",
         ([one.entity for one in asked], [one.day for one in asked]),
     )
-    anew = {(str(row[entity]), row[day]): row for row in rows}
+    anew: dict[tuple[Any, Any], dict[str, Any]] = {(str(row[entity]), row[day]): row for row in rows}
     found = []
     for one in asked:
         row = anew.get((one.entity, one.day))

@@ -8,7 +8,6 @@ skew: online and batch do not compute the same.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
@@ -27,11 +26,9 @@ STEP = "skew"
 ASIDE = "__skew"
 MOST = 10_000
 """Requests of a day that are computed again."""
-MOST_MOMENTS = 4
+MOST_MOMENTS = 10
 """Of the times at which features were published, those that are gone back to: the ones with the most differences."""
 NOW = datetime(9999, 1, 1, tzinfo=UTC)
-
-logger = logging.getLogger(__name__)
 
 
 def replay(use_case: UseCase, day: date, settings: Settings | None = None, most: int = MOST) -> Replay:
@@ -40,13 +37,13 @@ def replay(use_case: UseCase, day: date, settings: Settings | None = None, most:
     Builds in schemas aside, which are dropped at the end; nobody waits for it.
 
     Args:
-        use_case: Whose requests.
+        use_case: Whose requests, by entity or with features of the client's, of which the answers alone are computed.
         day: On which they were answered, in UTC.
         settings: Of the warehouse and MLflow.
         most: How many at most, drawn by a hash of their ids.
 
     Raises:
-        SkewError: a feature or an answer differs, and no correction of the data explains it.
+        SkewError: a feature or an answer differs, and no correction of the data explains it, or that is not known.
         TransformError: a dbt model failed.
         ModelError: a version that answered is not in the registry any more, or is not the file that was packaged.
         NotFoundError: the lake's history does not reach back to the requests.
@@ -71,7 +68,8 @@ def _replay(url: str, use_case: UseCase, day: date, settings: Settings, most: in
     if not asked:
         return Replay(day=day)
     try:
-        late, skewed = _features(url, use_case, asked, settings)
+        looked_up = [one for one in asked if one.entity is not None and one.day is not None]
+        late, skewed, unexamined = _features(url, use_case, looked_up, settings)
     finally:
         rewind.drop(url, use_case, ASIDE)
     answers = replayed.differing_answers(use_case, asked, settings)
@@ -81,6 +79,7 @@ def _replay(url: str, use_case: UseCase, day: date, settings: Settings, most: in
         replayed=len(asked),
         corrected=len({one.prediction_id for one in late}),
         skewed=len({one.prediction_id for one in (*skewed, *answers)}),
+        unexamined=unexamined,
         columns=tuple(_by_column("feature", skewed)) + tuple(_by_column("answer", answers)),
         corrections=tuple(_by_column("feature", late)),
     )
@@ -88,11 +87,11 @@ def _replay(url: str, use_case: UseCase, day: date, settings: Settings, most: in
 
 def _features(
     url: str, use_case: UseCase, asked: Sequence[Request], settings: Settings
-) -> tuple[list[replayed.Differs], list[replayed.Differs]]:
-    """What corrections of the data explain, and what they do not."""
-    differing = _differing(url, use_case, asked, NOW, settings)
+) -> tuple[list[replayed.Differs], list[replayed.Differs], int]:
+    """What corrections of the data explain, what they do not, and of how many answers that differ it is not known."""
+    differing = _differing(url, use_case, asked, NOW, settings) if asked else []
     if not differing:
-        return [], []
+        return [], [], 0
     unlike = {one.prediction_id for one in differing}
     published = online.publications(url, use_case, max(one.at for one in asked))
     moments = {one.prediction_id: online.known_at(one, published) for one in asked if one.prediction_id in unlike}
@@ -103,15 +102,14 @@ def _features(
         skewed += _differing(url, use_case, then, moment, settings)
     still = {one.prediction_id for one in skewed}
     told = [one for one in differing if moments[one.prediction_id] in chosen]
-    if unknown := len(unlike - {one.prediction_id for one in told}):
-        logger.warning("%d answers differ from now, and were not held against what was known then.", unknown)
-    return [one for one in told if one.prediction_id not in still], skewed
+    unexamined = len(unlike - {one.prediction_id for one in told})
+    return [one for one in told if one.prediction_id not in still], skewed, unexamined
 
 
 def _differing(
     url: str, use_case: UseCase, asked: Sequence[Request], moment: datetime, settings: Settings
 ) -> list[replayed.Differs]:
-    rewind.build(use_case, (one.day for one in asked), moment, settings, ASIDE)
+    rewind.build(use_case, (one.day for one in asked if one.day), moment, settings, ASIDE)
     return replayed.differing_features(url, use_case, asked, f"{use_case.slug}{ASIDE}.features")
 
 

@@ -11,7 +11,7 @@ measured later; it leaves the table of the present alone and writes `<slug>.infe
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from pipelines import database, ledger, registry, steps
@@ -59,6 +59,27 @@ def moment_of(use_case: UseCase, moment: datetime) -> datetime:
     minutes = declared(use_case).minutes
     midnight = datetime.combine(moment.astimezone(UTC).date(), time(), UTC)
     return midnight + (moment - midnight) // timedelta(minutes=minutes) * timedelta(minutes=minutes)
+
+
+def moment_asked_for(use_case: UseCase, text: str, now: datetime) -> datetime:
+    """The moment that a run at a moment of the past works for, from ISO text.
+
+    Raises:
+        SettingsError: it is none, or Postgres keeps no values of its days, so that there could be no forecast.
+    """
+    moment, nowcast = moment_of(use_case, parse_moment(text)), declared(use_case)
+    if window_of(use_case, moment).start < kept_from(use_case, now):
+        first = datetime.combine(kept_from(use_case, now) + timedelta(days=nowcast.days - 1), time(), UTC)
+        raise SettingsError(
+            f"Postgres keeps the values of {nowcast.warehouse_days} days (warehouse_days of the nowcast), so there is "
+            f"no forecast as of {moment:%Y-%m-%d %H:%M} UTC; name a moment from {first:%Y-%m-%d} on."
+        )
+    return moment
+
+
+def kept_from(use_case: UseCase, now: datetime) -> date:
+    """The first day (UTC) whose values Postgres keeps."""
+    return now.astimezone(UTC).date() - timedelta(days=declared(use_case).warehouse_days)
 
 
 def is_superseded(use_case: UseCase, moment: datetime, now: datetime) -> bool:
@@ -141,7 +162,7 @@ def _each(step: Any, use_case: UseCase, moment: datetime, settings: Settings | N
 def _prune(use_case: UseCase, settings: Settings) -> None:
     """Deletes from Postgres, not from the lake, the values of days that no window reaches any more."""
     nowcast = declared(use_case)
-    cutoff = datetime.now(UTC).date() - timedelta(days=nowcast.warehouse_days)
+    cutoff = kept_from(use_case, datetime.now(UTC))
     for dataset in nowcast.datasets:
         table = raw_table(use_case, dataset)
         database.query(settings.require_database(), f"delete from {table} where {dataset.day_column} < %s", (cutoff,))

@@ -53,17 +53,26 @@ def start(
 
     Example: headwater experiments start flood --version 4 --share 0.1
     """
-    from models import experiments
+    from models import experiment_share, experiments
 
     if shadow == (share is not None):
         raise SettingsError("Say how the version sees traffic: --shadow, or --share 0.1; one of the two.")
-    found = get_use_case(use_case)
-    begun = experiments.start(found, version, get_settings(), actor=getpass.getuser(), reason=reason, share=share)
+    found, settings = get_use_case(use_case), get_settings()
+    begun = experiments.start(found, version, settings, actor=getpass.getuser(), reason=reason, share=share)
+    among = experiment_share.entities(settings.require_database(), found)
+    given = experiment_share.given(begun, among)
     if as_json:
-        print_json({"use_case": use_case, "mode": begun.mode, "version": version, "share": begun.share})
+        print_json({"use_case": use_case, "mode": begun.mode, "version": version, "share": begun.share,
+                    "share_of_entities": given})  # fmt: skip
         return
     what = "sees a copy of the traffic" if shadow else f"answers {begun.share:.0%} of the entities"
     out.print(f"Version {version} of {use_case} {what}; see: headwater experiments {use_case}")
+    if given is not None and abs(given - begun.share) > experiment_share.OFF:
+        err.print(
+            f"Of the {len(among)} entities with new features it has {given:.1%}, and not {begun.share:.1%}: so few "
+            "cannot be divided nearer, or the share of a running experiment was changed, which keeps whom it has.",
+            soft_wrap=True,
+        )
 
 
 def stop(use_case: UseCaseName, reason: Reason = "by hand", as_json: AsJson = False) -> None:

@@ -51,7 +51,8 @@ def _run(use_case: UseCase, at: str | None, settings: Settings, *, quiet: bool) 
     from models import nowcast as forecasting
     from pipelines import nowcast as steps
 
-    moment = steps.moment_of(use_case, steps.parse_moment(at) if at else datetime.now(UTC))
+    now = datetime.now(UTC)
+    moment = steps.moment_asked_for(use_case, at, now) if at else steps.moment_of(use_case, now)
     replay, told = at is not None, []
     with progress(f"{use_case.slug} as of {moment:%Y-%m-%d %H:%M} UTC", quiet=quiet) as report:
         for name in ("fetch", "check", "load"):

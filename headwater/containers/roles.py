@@ -3,7 +3,8 @@
 headwater    owns the database, the schemas `ops` and `serving`, and the tables that are only ever added to; migrates
 pipeline     what the DAGs run as: makes and fills tables, adds to those that are only ever added to
 analyst      reads features and predictions, no API keys, and writes nothing
-serving      what the service runs as: reads features, promotions, evidence, keys; adds predictions
+serving      what the service runs as: reads features, promotions, evidence, keys; adds predictions, tells the ledger
+             which version it serves
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ grant usage on schema {{features}} to {ANALYST}, {SERVING};
 grant select on all tables in schema {{features}} to {ANALYST}, {SERVING};
 alter default privileges for role {PIPELINE} in schema {{features}} grant select on tables to {ANALYST}, {SERVING};
 """
+_TELL = "ops.tell_served(text, text, double precision, jsonb)"
 _TABLES = f"""
 alter function serving.make_partition(text, date) owner to {PIPELINE};
 grant select on all tables in schema serving to {ANALYST}, {SERVING};
@@ -68,6 +70,10 @@ grant select on ops.promotions, ops.evidence to {SERVING};
 alter function serving.make_partition(text, date) security definer set search_path = pg_catalog, pg_temp;
 revoke execute on function serving.make_partition(text, date) from public;
 grant execute on function serving.make_partition(text, date) to {SERVING};
+-- Of the pipeline, whose table the ledger is: what it hangs on that must not run with the owner's rights
+alter function {_TELL} owner to {PIPELINE};
+revoke execute on function {_TELL} from public;
+grant execute on function {_TELL} to {SERVING};
 """
 
 

@@ -18,12 +18,13 @@ from models.drift.verdict import Part, Verdict, decide, numbers
 from models.drift.windows import PART, Windows, plan, span
 from models.score import load_champion
 from pipelines import database, drift_log, ledger, shared
+from pipelines.calendar import expected_days
 from pipelines.errors import NotFoundError, TooFewRowsError
 from pipelines.settings import Settings, get_settings
 from pipelines.spec import UseCase
 from pipelines.window import Window
 
-DAYS_A_MONTH = 30
+DAYS_A_MONTH, DAYS_A_YEAR = 30, 365
 MOST_PREDICTED = 10_000
 """Rows that are predicted for the drift of predictions: a large model takes long for more."""
 
@@ -163,7 +164,7 @@ def _summary(
         rate += done.rate(watch)
         columns.insert(0, _performance_column(done, worse, watch.worse_by))
         said += f" Errors are {done.ratio:.2f} times those of the hold-out ({done.rows} rows with labels)."
-    a_month = 1.0 if use_case.period == "month" else float(DAYS_A_MONTH)
+    a_month = windows_a_month(use_case, days.end)
     return {
         "use_case": use_case.slug, "window_start": str(days.start), "window_end": str(days.end),
         "window": str(days), "model_version": version, "reference_windows": verdict.reference_windows,
@@ -173,6 +174,16 @@ def _summary(
         "drifted": (["performance"] if worse else []) + verdict.drifted,
         "detail": {"performance": done.ratio if done else None},
     }  # fmt: skip
+
+
+def windows_a_month(use_case: UseCase, end: date) -> float:
+    """Windows that are reported in thirty days, as in the year that ends on a day: those of the days with data by the
+    calendar, for on others there is no report.
+    """
+    if use_case.period == "month":
+        return 1.0
+    year = Window(end, end).widened(before=DAYS_A_YEAR - 1)
+    return len(expected_days(use_case.calendar, year)) / DAYS_A_YEAR * DAYS_A_MONTH
 
 
 def _performance_column(done: performance.Performance, worse: bool, worse_by: float) -> dict[str, Any]:

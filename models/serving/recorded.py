@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.serving.card import ServingCard
-from pipelines.columns import Columns
+from pipelines.columns import Columns, to_frame
 from pipelines.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORDED_FILE = "recorded.json"
 FLOOR = 1e-12
@@ -80,6 +83,17 @@ def difference(card: ServingCard, found: Columns, expected: Columns, tolerance: 
         for row, (said, wanted) in enumerate(zip(found[name], expected[name], strict=True)):
             if not same_text(said, wanted):
                 return f"{name} in row {row} is {said!r}, not {wanted!r}"
+    return None
+
+
+def other_decisions(
+    decisions: Callable[[pd.DataFrame], pd.Series[Any]], found: Columns, expected: Columns
+) -> str | None:
+    """How many decisions are others, as part of a sentence, or None; those that are numbers are among the answers."""
+    ours, theirs = (decisions(to_frame(answer)) for answer in (found, expected))
+    others = (ours != theirs) & ~(ours.isna() & theirs.isna())
+    if ours.dtype.kind != "f" and others.any():
+        return f"{others.sum()} of {len(ours)} decisions are others"
     return None
 
 

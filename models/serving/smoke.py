@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-import math
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 
+from models.serving import recorded
 from models.serving.bento import bento_folder, bento_home, child_environment, end, last_lines
 from models.serving.card import BENTO_FOLDER, ServingCard, read_card
-from models.serving.limits import MAX_ITEMS
-from models.serving.recorded import same_text
+from pipelines.columns import Kind, from_frame, from_rows
 from pipelines.errors import ModelError
 from pipelines.settings import Settings, get_settings
 
+Decisions = Callable[[pd.DataFrame], pd.Series]
+ASKED_AT_ONCE = 200
+"""Rows of one request: few enough for the size that one may have, with hundreds of features."""
 _STARTUP_FAILED = b"Application startup failed"
 
 logger = logging.getLogger(__name__)
@@ -32,15 +35,22 @@ def smoke_test(
     tag: str,
     rows: pd.DataFrame,
     expected: pd.DataFrame,
-    tolerance: float = 1e-9,
+    tolerance: float,
+    decisions: Decisions,
     *,
     settings: Settings | None = None,
     boot_timeout_s: float = 120.0,
 ) -> None:
     """Asks the served Bento for these rows of features and compares with the model's own outputs.
 
-    `rows` has the card's feature columns, `expected` its outputs, both the same number of rows. `tolerance`
-    is relative to the expected value where that is larger than 1, absolute below.
+    Args:
+        tag: of the Bento.
+        rows: the card's feature columns.
+        expected: its outputs and texts, as many rows.
+        tolerance: how far a number may be from the expected one, relative to it.
+        decisions: what the use case does on a forecast; it must be the same for each row.
+        settings: where the Bento is.
+        boot_timeout_s: how long the server may take to start.
 
     Raises:
         ModelError: the server does not start, refuses the rows or answers differently.
@@ -51,24 +61,25 @@ def smoke_test(
     log.parent.mkdir(parents=True, exist_ok=True)
     with _server(tag, settings, log, boot_timeout_s) as url:
         predictions: list[dict[str, Any]] = []
-        for start in range(0, len(rows), MAX_ITEMS):
-            predictions += _post(card, url, json_rows(card, rows.iloc[start : start + MAX_ITEMS]), log)
-    _compare(card, predictions, expected, tolerance)
+        for start in range(0, len(rows), ASKED_AT_ONCE):
+            predictions += _post(card, url, json_rows(card, rows.iloc[start : start + ASKED_AT_ONCE]), log)
+    _compare(card, predictions, expected, tolerance, decisions)
     logger.info("%s answers %d rows as its model does.", tag, len(rows))
 
 
-def _compare(card: ServingCard, predictions: list[dict[str, Any]], expected: pd.DataFrame, tolerance: float) -> None:
+def _compare(
+    card: ServingCard, predictions: list[dict[str, Any]], expected: pd.DataFrame, tolerance: float, decisions: Decisions
+) -> None:
     if len(predictions) != len(expected):
         raise ModelError(f"The server answered {len(predictions)} of {len(expected)} rows.")
-    for name in card.outputs:
-        for index, (got, want) in enumerate(zip(predictions, map(float, expected[name]), strict=True)):
-            if not _is_close(got[name], want, tolerance):
-                raise ModelError(f"The server's {name} differs in row {index}: {got[name]}, the model says {want}.")
-    for name in card.texts:
-        texts = [None if pd.isna(value) else str(value) for value in expected[name]]
-        for index, (got, text) in enumerate(zip(predictions, texts, strict=True)):
-            if not same_text(got[name], text):
-                raise ModelError(f"The server's {name} differs in row {index}: {got[name]}, the model says {text}.")
+    kinds: dict[str, Kind] = {name: "string" if name in card.texts else "float" for name in card.answer_names}
+    found = from_rows(predictions, kinds)
+    wanted = from_frame(expected, card.answer_names)
+    # JSON has no infinity, so that the service answers null
+    wanted |= {name: np.where(np.isfinite(wanted[name]), wanted[name], np.nan) for name in card.outputs}
+    differs = recorded.difference(card, found, wanted, tolerance)
+    if differs := differs or recorded.other_decisions(decisions, found, wanted):
+        raise ModelError(f"The server does not answer as its model does: {differs}.")
 
 
 def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -79,12 +90,6 @@ def json_rows(card: ServingCard, frame: pd.DataFrame) -> list[dict[str, Any]]:
         for item in card.features
     }
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _is_close(got: float | None, want: float, tolerance: float) -> bool:
-    if got is None or not math.isfinite(want):
-        return got is None and not math.isfinite(want)
-    return math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _post(card: ServingCard, url: str, rows: list[dict[str, Any]], log: Path) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from headwater import cli
 from headwater.commands import experiments as commands
-from models import experiment_report, experiments, history, tracking
+from models import experiment_report, experiment_share, experiments, history, tracking
 from models.serving.bento import bento_folder, bento_sha256
 from models.serving.experiments import Experiment, Experiments
 from models.serving.hosted import Served
@@ -352,3 +352,51 @@ def test_the_command_line_starts_shows_and_stops(
     assert running() is None
     wrong = CliRunner().invoke(cli.app, ["experiments", "start", "flood", "--version", "2"])
     assert "one of the two" in str(wrong.exception)
+
+
+def test_a_challenger_is_dealt_the_share_of_the_gauges_that_was_asked_for(settings: Settings, url: str) -> None:
+    features(url)
+    assert sorted(experiment_share.entities(url, FLOOD)) == SITES
+    for _ in range(8):  # by chance alone, one in six times it would be four of the forty
+        assert sum(start(settings, share=0.1).takes(site) for site in SITES) == 4
+        experiments.stop(FLOOD, settings, actor="ann", reason="again")
+
+
+@pytest.mark.parametrize(("share", "gauges", "taken"), [(0.1, 10, 1), (0.04, 10, 1), (0.97, 10, 9), (0.5, 2, 1)])
+def test_neither_arm_is_left_without_a_gauge(share: float, gauges: int, taken: int) -> None:
+    some = SITES[:gauges]
+    for _ in range(8):
+        salt = experiment_share.draw(share, some)
+        found = experiment_share.given(Experiment("flood", "split", 2, "headwater-flood:v2", share, salt), some)
+        assert found == taken / gauges
+
+
+def test_who_starts_an_experiment_is_told_where_its_share_is_off(
+    settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features(url)
+    monkeypatch.setattr(commands, "get_settings", lambda: settings)
+
+    def run(share: str, *options: str) -> Any:
+        arguments = ["experiments", "start", "flood", "--version", "2", "--share", share, *options]
+        done = CliRunner().invoke(cli.app, arguments)
+        assert done.exit_code == 0, done.output
+        return done
+
+    assert "entities with new features" not in run("0.1").output
+    experiments.stop(FLOOD, settings, actor="ann", reason="again")
+    assert "Of the 40 entities with new features it has 2.5%, and not 1.0%" in run("0.01").output
+    assert json.loads(run("0.01", "--json").stdout)["share_of_entities"] == 0.025
+
+
+def test_rows_on_which_the_challenger_failed_are_not_given(settings: Settings, url: str) -> None:
+    features(url)
+    start(settings, share=0.5)
+    log(url, [
+        answered(SITES[0], FIRST, 0.0, is_challenger=True, error=True), answered(SITES[0], FIRST, 1.0),
+        answered(SITES[1], FIRST, 1.0, is_challenger=True), answered(SITES[2], FIRST, 1.0),
+        answered(SITES[3], FIRST, 1.0),
+    ])  # fmt: skip
+    found = experiment_report.report(FLOOD, settings)
+    assert found["given"] == {"rows": 0.25, "entities": 0.25}
+    assert found["arms"]["challenger"]["errors"] == 1

@@ -29,8 +29,11 @@ RELEASED = {
     "0005_serving": "bf1324f69aa45d30",
     "0006_task_costs": "9a3372b3d0e54018",
     "0007_extractions": "6724859085c38b83",
+    "0008_served": "3725e4039ff8bc62",
 }
 """The beginnings of the hashes of all migrations; a new one adds a line, and none is ever changed."""
+SINCE_VERSIONS = ("ops.tell_served(",)
+"""The beginnings of the names of what came with the migrations after the seventh."""
 OWN = "('ops', 'serving', 'extracts')"
 CATALOG = f"""
 select 'column' as kind, table_schema || '.' || table_name || '.' || column_name as name,
@@ -57,6 +60,11 @@ def catalog(url: str) -> list[tuple[Any, ...]]:
     rows = [tuple(row.values()) for row in database.query(url, CATALOG)]
     return [row for row in rows if "ops.migrations" not in row[1] and "migrations_pkey" not in row[1]
             and "predictions_served_flood" not in row[1]]  # fmt: skip
+
+
+def _as_before(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What there was before there were versions."""
+    return [row for row in rows if not row[1].startswith(SINCE_VERSIONS)]
 
 
 def content(url: str) -> dict[str, list[dict[str, Any]]]:
@@ -118,7 +126,7 @@ def test_the_tables_are_those_of_the_code_before_there_were_versions(url: str, n
     found = catalog(url)
     assert len([row for row in found if row[0] == "column"]) > 100
     assert {row[0] for row in found} == {"column", "constraint", "index", "trigger", "function", "partition"}
-    assert found == catalog(before)
+    assert _as_before(found) == catalog(before)
 
 
 def test_a_warehouse_from_before_is_taken_over_with_every_row(url: str) -> None:
@@ -130,7 +138,7 @@ def test_a_warehouse_from_before_is_taken_over_with_every_row(url: str) -> None:
     after = content(url)
     assert [row["version"] for row in after.pop("ops.migrations")] == [one.version for one in migrations.known()]
     assert after == rows
-    assert catalog(url) == tables
+    assert _as_before(catalog(url)) == tables
     with pytest.raises(DatabaseError, match=r"only ever added to ops\.promotions"):
         database.query(url, "delete from ops.promotions")
 

@@ -14,6 +14,7 @@ import pytest
 from headwater.containers import init, roles, secrets
 from headwater.stack.databases import _create_database, create_role, open_cursor
 from headwater.stack.postgres import temporary_cluster
+from models.serving.told import tell
 from pipelines import database, migrations
 from pipelines.errors import DatabaseError, StackError
 from pipelines.registry import get_use_case, use_cases
@@ -22,6 +23,10 @@ PASSWORDS = {role: f"of {role}" for role in (roles.OWNER, roles.PIPELINE, roles.
 PROMOTION = (
     "insert into ops.promotions (use_case, alias, to_version, bento, actor, reason, evidence)"
     " values ('flood', 'champion', 1, 'headwater-flood:v1', 'test', 'first', '{}')"
+)
+LEDGER = (
+    "insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state)"
+    " values ('flood', 'model', 'serve', '2026-01-01', '2026-01-01', 1, 'loaded')"
 )
 UNVERSIONED = (Path(__file__).parent / "unversioned.sql").read_text()
 KEY = "hw_0123456789ab_" + 43 * "x"
@@ -184,11 +189,31 @@ def test_the_service_reads_what_it_serves_and_adds_predictions(ask: Ask) -> None
     assert ask("analyst", "select count(*) from serving.predictions where channel = 'online'") == [(1,)]
 
 
+def test_the_service_tells_the_ledger_which_version_it_serves_and_nothing_else(
+    ask: Ask, url_of: dict[str, str]
+) -> None:
+    for _ in range(2):
+        tell(url_of[roles.SERVING], "flood", "failed", 1.5, {"version": 2, "error": "no such file"})
+    told = (
+        "select dataset, attempt, state, seconds, detail ->> 'error' from ops.ledger where step = 'serve'"
+        " order by attempt"
+    )
+    assert ask("pipeline", told) == [("model", at, "failed", 1.5, "no such file") for at in (1, 2)]
+    with pytest.raises(psycopg2.Error, match="loaded or failed, and not late"):
+        tell(url_of[roles.SERVING], "flood", "late", 1.5, {})
+    _refused(ask, "analyst", "select ops.tell_served('flood', 'failed', 1, '{}')")
+    may = "select has_function_privilege(%s, 'ops.tell_served(text, text, double precision, jsonb)', 'execute')"
+    assert [ask("pipeline", may, role) for role in (roles.SERVING, roles.ANALYST)] == [[(True,)], [(False,)]]
+    owner = "select proowner::regrole::text from pg_proc where proname = 'tell_served'"
+    assert ask("pipeline", owner) == [("pipeline",)], "whose table it writes to, and who can hang a trigger on that"
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         "select * from raw_flood.discharge",
         "select * from ops.ledger",
+        LEDGER,
         "insert into ops.evidence (use_case, version, sha256, evidence) values ('flood', 1, 'x', '{}')",
         PROMOTION,
         "update serving.api_keys set revoked_at = null",

@@ -168,6 +168,27 @@ def test_labels_reach_what_was_answered_online_and_in_the_shadow(url: str) -> No
     assert labels.fill(url, FLOOD, Window.parse("2026-03-01", "2026-03-03"), is_boolean=False)[0] == 0
 
 
+def test_labels_reach_an_answer_to_a_day_that_is_long_past(url: str) -> None:
+    database.ensure_ops(url)
+    features(url)
+    window, today = Window.parse("2026-06-01"), datetime(2026, 6, 2, 6, tzinfo=UTC)
+    database.query(
+        url,
+        "insert into ops.ledger (at, use_case, dataset, step, window_start, window_end, attempt, state) values"
+        " (%s, 'flood', 'predictions', 'score', '2026-05-31', '2026-05-31', 1, 'loaded'),"
+        " (%s, 'flood', 'predictions', 'score', '2026-06-01', '2026-06-01', 1, 'failed')",
+        (today - timedelta(days=1), today),
+    )
+    asked = add(url, [today - timedelta(hours=20), today], day=date(2026, 3, 2))
+    asked += add(url, [today - timedelta(hours=40)], day=date(2026, 3, 3))
+    add(url, [today], day=date(2026, 2, 1))
+    assert labels.fill(url, FLOOD, window, is_boolean=False)[0] == 3
+    found = database.query(url, "select prediction_id::text as id, actual from serving.predictions order by actual")
+    actual = {row["id"]: row["actual"] for row in found if row["actual"]}
+    assert actual == dict(zip(asked, (2.0, 2.0, 3.0), strict=True))
+    assert labels.fill(url, FLOOD, window, is_boolean=False)[0] == 0
+
+
 def test_days_of_the_log_that_are_kept_long_enough_go_to_the_archive_partition_by_partition(
     url: str, tmp_path: Path
 ) -> None:

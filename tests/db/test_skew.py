@@ -67,8 +67,10 @@ class Service:
         frame = to_pandas(database.read_frame(self.url, sql))
         return frame[frame[list(FLOOD.required_features)].notna().all(axis=1)].reset_index(drop=True)
 
-    def answer(self, rows: pd.DataFrame, version: int | None = None, **outputs: float) -> list[str]:
-        """Answers these rows and logs it; `outputs` are said in place of the model's. Gives the ids."""
+    def answer(self, rows: pd.DataFrame, *, sent: bool = False, **outputs: float) -> list[str]:
+        """Answers these rows, `sent` by a client or looked up, and logs it; `outputs` are said in place of the model's.
+        Gives the ids.
+        """
         now, seen = datetime.now(UTC), features(FLOOD, rows)
         said = self.model.predict(seen).assign(**outputs)
         ids = []
@@ -80,8 +82,9 @@ class Service:
                     "insert into serving.predictions (prediction_id, request_id, use_case, channel, entity, day,"
                     " model_version, inputs, outputs, predicted_at, latency_ms)"
                     " values (%s, 'r', %s, 'online', %s, %s, %s, %s, %s, %s, 1.5)",
-                    (ids[-1], FLOOD.slug, row["site_id"], row["day"], version or self.version, inputs, answer, now),
-                )
+                    (ids[-1], FLOOD.slug, None if sent else row["site_id"], None if sent else row["day"], self.version,
+                     inputs, answer, now),
+                )  # fmt: skip
         return ids
 
 
@@ -119,7 +122,7 @@ def _newest(service: Service) -> dict[str, Any]:
 
 def test_a_day_on_which_nothing_was_asked_is_not_expected_to_be_replayed(service: Service) -> None:
     found = skew.replay(FLOOD, date(2024, 1, 1), service.settings)
-    assert (found.passed, str(found)) == (True, "nothing was answered by entity on 2024-01-01")
+    assert (found.passed, str(found)) == (True, "nothing was answered on 2024-01-01")
     assert _newest(service)["state"] == "not-expected"
 
 
@@ -171,6 +174,37 @@ def test_an_answer_that_its_model_does_not_give_is_named(service: Service) -> No
         _replay(service)
     assert f"of {wrong[0]} -7.0 was logged and " in str(raised.value)
     assert [one["kind"] for one in _newest(service)["detail"]["columns"]] == ["answer"]
+
+
+def test_of_features_that_a_client_sent_the_answer_is_made_again(service: Service) -> None:
+    rows = service.features(LAST).assign(precip_sum_3d_mm=7.25)
+    service.answer(rows, sent=True)
+    service.answer(service.features(LAST))
+    found = _replay(service)
+    assert (found.passed, found.replayed, found.corrected) == (True, 2 * len(rows), 0)
+    (wrong,) = service.answer(rows[:1], sent=True, discharge_m3s=-7.0)
+    with pytest.raises(SkewError, match=rf"answer discharge_m3s \(1 answers; of {wrong} -7.0 was logged"):
+        _replay(service)
+
+
+def test_a_day_of_sent_features_alone_is_replayed(service: Service) -> None:
+    service.answer(service.features(LAST)[:2], sent=True)
+    assert (_replay(service).passed, _replay(service).replayed) == (True, 2)
+
+
+def test_answers_that_differ_and_are_of_too_many_times_do_not_pass_unexamined(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skew, "MOST_MOMENTS", 0)
+    service.answer(service.features(LAST - timedelta(days=1)))
+    rows = service.features(LAST).assign(season_sin=0.25)
+    service.answer(rows)
+    with pytest.raises(SkewError, match=rf"{len(rows)} of .* have other features today, and were not held against"):
+        _replay(service)
+    row = _newest(service)
+    assert row["state"] == "failed"
+    assert (row["detail"]["passed"], row["detail"]["unexamined"]) == (False, len(rows))
+    assert (row["detail"]["skewed"], row["detail"]["corrected"]) == (0, 0)
 
 
 def test_what_a_late_correction_explains_is_no_skew_and_hides_none(

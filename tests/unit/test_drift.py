@@ -249,6 +249,11 @@ def test_a_use_case_asks_for_no_more_windows_than_are_looked_at(slug: str) -> No
     assert 1 <= watch.windows <= watch.of
 
 
+@pytest.mark.parametrize(("slug", "least", "most"), [("equities", 20.0, 21.0), ("flood", 30, 30), ("taxi", 1, 1)])
+def test_false_alarms_a_month_are_of_as_many_windows_as_are_reported(slug: str, least: float, most: float) -> None:
+    assert least <= reports.windows_a_month(get_use_case(slug), date(2025, 6, 30)) <= most
+
+
 @pytest.mark.parametrize(
     ("end", "known", "window"),
     [

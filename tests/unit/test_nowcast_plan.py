@@ -38,6 +38,15 @@ def test_a_run_is_for_the_last_quarter_of_an_hour_and_works_on_two_days() -> Non
     assert nowcast.parse_moment("2026-03-20T10:15") == datetime(2026, 3, 20, 10, 15, tzinfo=UTC)
 
 
+def test_a_moment_whose_values_postgres_keeps_no_more_is_refused_with_the_first_one_that_it_keeps() -> None:
+    assert FLOOD.nowcast is not None
+    assert FLOOD.nowcast.warehouse_days == 14
+    assert nowcast.moment_asked_for(FLOOD, "2026-03-07T00:10", NOON) == datetime(2026, 3, 7, tzinfo=UTC)
+    for text in ("2026-03-06T23:59", "2010-03-06T12:00"):
+        with pytest.raises(SettingsError, match=r"no forecast as of .*; name a moment from 2026-03-07 on"):
+            nowcast.moment_asked_for(FLOOD, text, NOON)
+
+
 def test_a_run_whose_successor_s_time_has_come_is_superseded() -> None:
     assert not nowcast.is_superseded(FLOOD, NOON, NOON + timedelta(minutes=14, seconds=59))
     assert nowcast.is_superseded(FLOOD, NOON, NOON + timedelta(minutes=15))

@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from models.packaging import _type
+from models.packaging import SMOKE_ROWS, _type
 from models.serving.answers import age_hours, answer_of, new_id, new_ids
 from models.serving.card import ServingCard, file_sha256, read_card
 from models.serving.openapi import prediction_schema, specification
 from models.serving.schema import RefusedError, RequestParser
-from models.serving.smoke import json_rows
+from models.serving.smoke import _compare, json_rows
 from pipelines.columns import from_rows, to_frame
 from pipelines.errors import ModelError
 
@@ -102,6 +102,39 @@ def test_a_missing_or_damaged_card_says_where_and_what(tmp_path):
 def test_a_card_that_cannot_be_served_is_refused(change):
     with pytest.raises(ValidationError):
         ServingCard(**{**FIELDS, **change})
+
+
+def _decided(forecast: pd.DataFrame) -> pd.Series:
+    return (forecast["flood_probability"] >= 0.25).map({True: "warning", False: "no warning"})
+
+
+def _compared(discharge: float | None, probability: float, tolerance: float) -> None:
+    """Of a thousand answers the last one is that; the model's own is 0.001 and 0.25."""
+    right = {"discharge_m3s": 0.001, "flood_probability": 0.25, "reason": "level 3.1"}
+    said = [right] * (SMOKE_ROWS - 1) + [right | {"discharge_m3s": discharge, "flood_probability": probability}]
+    expected = pd.DataFrame([right] * SMOKE_ROWS)
+    _compare(ServingCard(**FIELDS, texts=["reason"]), said, expected, tolerance, _decided)
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-9])
+def test_the_answers_of_a_new_bento_are_held_to_a_part_of_the_value_however_small_it_is(tolerance):
+    _compared(0.001 * (1 + tolerance / 2), 0.25, tolerance)
+    with pytest.raises(ModelError, match=r"not answer as its model does: discharge_m3s in row 999 is 0\.001"):
+        _compared(0.001 * (1 + 4 * tolerance), 0.25, tolerance)
+    with pytest.raises(ModelError, match="discharge_m3s in row 999 is nan"):
+        _compared(None, 0.25, tolerance)
+
+
+def test_a_new_bento_whose_decision_is_another_one_is_refused_whatever_the_numbers_may_differ_by():
+    with pytest.raises(ModelError, match="1 of 1000 decisions are others"):
+        _compared(0.001, 0.25 * (1 - 1e-6), 1e-5)
+
+
+def test_an_answer_that_json_cannot_hold_is_null_for_the_model_s_infinity_too():
+    card = ServingCard(**FIELDS)
+    said = [{"discharge_m3s": None, "flood_probability": None}]
+    expected = pd.DataFrame({"discharge_m3s": [np.inf], "flood_probability": [np.nan]})
+    _compare(card, said, expected, 1e-9, _decided)
 
 
 def test_a_file_s_hash_is_that_of_its_bytes(tmp_path):
