@@ -6,6 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -367,7 +368,8 @@ def test_the_tabs_of_the_platform_s_dags_and_runs_are_for_whoever_may_see_their_
     from headwater_ui.queries import runs
 
     monkeypatch.setattr(runs, "newest", lambda session, dag_id: [])
-    monkeypatch.setattr(runs, "run", lambda _, dag_id, run_id: runs.Run(dag_id, run_id, "success", None, None, None, []))
+    found = runs.Run("platform__health", "r", "success", None, None, None, [])
+    monkeypatch.setattr(runs, "run", lambda session, dag_id, run_id: replace(found, dag_id=dag_id))
     refused = {("GET", "platform__logs"), ("GET", "flood__ingest")}
     with pages(alerted, Person(refused=refused)) as client:
         client.app.dependency_overrides[_get_session] = lambda: None  # type: ignore[attr-defined]
