@@ -2,12 +2,13 @@
 ### Platform: is everything that we run well, and who must know
 
 Runs every five minutes, one DAG for all use cases. **health** looks at the prediction service (where a champion was
-ever promoted) and whether its request log lags, at MLflow, at Postgres' connections, oldest transaction and age of
-frozen rows, and at the disk of the home folder; at each use case's newest day, which must be there `deadline_minutes`
-after its run's time (90 by default); and at the announced ends of upstreams. Each finding is an incident in
-`ops.alerts` by the key of its cause. Then it sends what has not been told yet, of these and of all others (failed
-runs, drift, quality, changed shapes): once when an incident begins and once when it is over, to the log, by e-mail
-(`HEADWATER_ALERT_EMAILS`, connection `smtp_default`), and to the connections of `HEADWATER_ALERT_CONNECTIONS`.
+ever promoted) and whether its request log lags, at MLflow, at Airflow's API server, DAG processor and triggerer, at
+Postgres' connections, oldest transaction and age of frozen rows, and at the disk of the home folder; at each use case's
+newest day, which must be there `deadline_minutes` after its run's time (90 by default); and at the announced ends of
+upstreams. Each finding is an incident in `ops.alerts` by the key of its cause. Then it sends what has not been told
+yet, of these and of all others (failed runs, drift, quality, changed shapes): once when an incident begins and once
+when it is over, to the log, by e-mail (`HEADWATER_ALERT_EMAILS`, connection `smtp_default`), and to the connections of
+`HEADWATER_ALERT_CONNECTIONS`.
 
 **What to do with an incident**: its text says where to look. `headwater alerts` lists those that are open.
 
@@ -17,7 +18,7 @@ runs, drift, quality, changed shapes): once when an incident begins and once whe
 
 * *health*: Postgres cannot be reached, or refuses. That is told by mail directly, once, from the failed run.
 
-A channel that cannot be reached fails nothing: its messages wait, and the log says so. It changes no data.
+A channel that cannot be reached, or refuses, fails nothing: its messages wait, and the log says so. It changes no data.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Who may see and do what: Airflow's users and their permissions, by the DAGs of a use case.
 
-A page of a use case is for whoever may see the runs of its `ingest`; a rollback for whoever may start its `rollback`;
+A page of a use case is for whoever may see the runs of its `ingest`; what is told of a DAG of the platform for whoever
+may see that DAG's runs; a rollback for whoever may start its `rollback`;
 an approval for whoever may answer the question of its `train`, and is among HEADWATER_REVIEWERS where that is set.
 """
 
@@ -17,6 +18,9 @@ from pipelines.registry import get_use_case, use_cases
 from pipelines.settings import get_settings
 from pipelines.spec import UseCase
 
+PLATFORM = "platform"
+"""What the DAGs that look after all use cases are named by, in place of a use case."""
+HEALTH = f"{PLATFORM}__health"
 Action = Literal["approve", "reject", "rollback"]
 signed_in = get_user
 """401 for whoever is not; the app asks it of every route."""
@@ -25,8 +29,13 @@ User = GetUserDep
 
 def may_read(request: Request, user: User, use_case: UseCase) -> bool:
     """Whether a user sees the pages of a use case."""
+    return may_read_runs(request, user, use_case.dag_id("ingest"))
+
+
+def may_read_runs(request: Request, user: User, dag_id: str) -> bool:
+    """Whether a user sees the runs of a DAG."""
     try:
-        requires_access_dag("GET", DagAccessEntity.RUN, use_case.dag_id("ingest"))(request, user)
+        requires_access_dag("GET", DagAccessEntity.RUN, dag_id)(request, user)
     except HTTPException:
         return False
     return True

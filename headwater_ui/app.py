@@ -29,7 +29,11 @@ _Next = Callable[[Request], Awaitable[Response]]
 def create_app() -> FastAPI:
     """The pages; each asks Airflow who its user is before anything else."""
     made = FastAPI(
-        title="Headwater", dependencies=[Depends(signed_in)], docs_url=None, redoc_url=None, openapi_url=None
+        title="Headwater",
+        dependencies=[Depends(signed_in), Depends(_require_text)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     for part in (overview, forecasts, drift, models, data, costs, runs, files):
         made.include_router(part.router)
@@ -38,6 +42,13 @@ def create_app() -> FastAPI:
     made.exception_handler(RequestValidationError)(_not_understood)
     made.exception_handler(HeadwaterError)(_failed)
     return made
+
+
+async def _require_text(request: Request) -> None:
+    """Refuses what no name and no day has in it, and Postgres takes in no text."""
+    asked = [request.scope["path"], *(part for pair in request.query_params.multi_items() for part in pair)]
+    if any("\0" in part for part in asked):
+        raise HTTPException(400, "What is asked for has a NUL character in it.")
 
 
 async def _with_headers(request: Request, call_next: _Next) -> Response:

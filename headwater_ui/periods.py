@@ -25,6 +25,8 @@ def period(first: str | None, last: str | None, days: int, newest: date | None =
         found = Window(start, end)
     except SettingsError as error:
         raise HTTPException(400, str(error)) from error
+    except OverflowError as error:
+        raise HTTPException(400, f"There are no {days} days up to {end}; ask for later ones.") from error
     if found.days > MOST_DAYS:
         raise HTTPException(400, f"{found} are {found.days} days; ask for {MOST_DAYS} or fewer.")
     return found

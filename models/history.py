@@ -125,6 +125,19 @@ def moves(use_case: UseCase, settings: Settings) -> list[dict[str, Any]]:
     )
 
 
+def was_champion(use_case: UseCase, settings: Settings, version: int) -> bool:
+    """Whether a version is or ever was the champion that is served; moves in MLflow itself do not count."""
+    url = settings.require_database()
+    database.ensure_ops(url)
+    (row,) = database.query(
+        url,
+        "select exists (select from ops.promotions where use_case = %s and alias = 'champion' and to_version = %s"
+        " and bento is not null) as found",
+        (use_case.slug, version),
+    )
+    return bool(row["found"])
+
+
 def is_behind_our_back(move: dict[str, Any]) -> bool:
     """Whether a row of `moves` tells of an alias that was moved in MLflow itself."""
     return bool(move["evidence"].get("seen_in_mlflow"))

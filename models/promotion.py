@@ -72,12 +72,14 @@ def _named(version: int | None) -> str:
 
 
 def waits(use_case: UseCase, version: int, settings: Settings | None = None) -> bool:
-    """Whether a version is the challenger about which nobody has decided yet, here or elsewhere."""
+    """Whether a version is the challenger about which nobody has decided yet, here or elsewhere.
+
+    A promotion leaves it the alias: what was ever champion has been decided on, also when it was rolled back from.
+    """
     settings = settings or get_settings()
-    champion = current_champion(settings, use_case)
     challenger = tracking.alias_version(use_case, settings, tracking.CHALLENGER)
-    is_champion = champion is not None and champion.version == version
-    return not is_champion and challenger is not None and int(challenger.version) == version
+    is_challenger = challenger is not None and int(challenger.version) == version
+    return is_challenger and not history.was_champion(use_case, settings, version)
 
 
 def reject(use_case: UseCase, version: int, actor: str, reason: str, settings: Settings | None = None) -> None:

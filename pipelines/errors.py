@@ -21,6 +21,10 @@ class SourceError(HeadwaterError):
     """An upstream cannot be reached or refuses; trying again later may help."""
 
 
+class RefusedError(SourceError):
+    """A channel cannot take this one message, and may well take the next."""
+
+
 class ContractError(HeadwaterError):
     """An answer breaks its data contract, or a contract the promise of its released version; nothing retries it."""
 

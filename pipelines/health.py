@@ -1,10 +1,12 @@
-"""Whether the services and what they need are well: the prediction service and its log, MLflow, Postgres, the disk."""
+"""Whether the services and what they need are well: the prediction service and its log, MLflow, Airflow's other parts,
+Postgres, the disk.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +28,14 @@ XID_AGE = 1_000_000_000
 """Transactions since the last freeze; at about 2.1 billion Postgres refuses to write."""
 DISK_FREE = 0.05
 _DRIFT: dict[str, alerts.Severity] = {"low": "info", "medium": "warning", "high": "critical"}
-_SERVICE, _LOG = "health service", "health request log"
+_SERVICE, _LOG, _AIRFLOW = "health service", "health request log", "health airflow"
+_PARTS = {
+    "metadatabase": "nothing is started or recorded",
+    "scheduler": "no task is started",
+    "dag_processor": "changed DAG files are not noticed, nor is it told that a run has failed",
+    "triggerer": "answers to questions are not taken up, nor do they expire",
+}
+"""What comes of it where that part of Airflow does not work, by its name in the answer of Airflow's API."""
 LOG_LAG_S = 300.0
 """Age of an answer of the service that has not reached `serving.predictions` yet."""
 
@@ -41,9 +50,11 @@ def look(use_cases: Iterable[UseCase], settings: Settings, now: datetime) -> dic
         DatabaseError: Postgres cannot be reached.
     """
     cases = list(use_cases)
-    found = dict([*_postgres(settings), *_disk(settings), *_mlflow(settings), *_service(settings)])
-    # A service that does not answer says nothing of its log: what was known of it stands
+    found = dict([*_postgres(settings), *_disk(settings), *_mlflow(settings), *_airflow(settings), *_service(settings)])
+    # Who does not answer says nothing of its log, or of its parts: what was known of them stands
     unknown = {_LOG} if _SERVICE in found else set()
+    if _AIRFLOW in found:
+        unknown |= {f"{_AIRFLOW} {part}" for part in _PARTS}
     return {
         "health": alerts.reconcile(settings, "health ", found, unknown),
         "drift": alerts.reconcile(settings, "drift ", dict(_drift(settings))),
@@ -66,7 +77,8 @@ def _drift(settings: Settings) -> Iterator[tuple[str, Finding]]:
             Finding(
                 f"{row['use_case']}: drift, and a person is asked",
                 f"{row['cause']}, since the window of {row['opened_window']}, seen by version {row['model_version']}. "
-                f"{row['link'] or settings.airflow_pages} has the report and the question.",
+                f"{settings.airflow_pages}/dags/{row['use_case']}__review/runs/incident_{row['incident_id']} asks what "
+                "is to be done" + (f"; {row['link']} has the report." if row["link"] else "."),
                 _DRIFT[row["severity"]],
             ),
         )
@@ -141,12 +153,45 @@ def _mlflow(settings: Settings) -> Iterator[tuple[str, Finding]]:
         )
 
 
+def _airflow(settings: Settings) -> Iterator[tuple[str, Finding]]:
+    """The API server, and what it says of the others; of a part that was never started it says nothing."""
+    answer = _asked(
+        f"{settings.airflow_url}/api/v2/monitor/health", lambda found: not _unwell(_json(found, "scheduler"))
+    )
+    parts = _json(answer, "scheduler")
+    if parts is None:
+        yield (
+            _AIRFLOW,
+            Finding(
+                "Airflow's API server does not answer",
+                f"{settings.airflow_url}: {_said(answer)}. Its pages are away, and tasks that begin or end cannot say "
+                "so; headwater status says how it is, its log why.",
+                "critical",
+            ),
+        )
+        return
+    for part in _unwell(parts):
+        yield (
+            f"{_AIRFLOW} {part}",
+            Finding(
+                f"Airflow's {part.replace('_', ' ')} is not well",
+                f"So says {settings.airflow_url}/api/v2/monitor/health: {_PARTS[part]}. headwater status says how it "
+                "is, its log why.",
+                "critical",
+            ),
+        )
+
+
+def _unwell(parts: dict[str, Any] | None) -> list[str]:
+    return [part for part in _PARTS if ((parts or {}).get(part) or {}).get("status") == "unhealthy"]
+
+
 def _service(settings: Settings) -> Iterator[tuple[str, Finding]]:
     """Where a champion was ever promoted the service is expected to answer."""
     if not _has_champion(settings):
         return
     answer = _asked(f"{settings.serving_url}/readyz")
-    body = _json(answer)
+    body = _json(answer, "ready")
     if body is None:
         yield (
             _SERVICE,
@@ -185,7 +230,7 @@ def _has_champion(settings: Settings) -> bool:
     return bool(row["found"])
 
 
-def _asked(url: str) -> httpx.Response | httpx.HTTPError:
+def _asked(url: str, is_well: Callable[[httpx.Response], bool] = lambda _: True) -> httpx.Response | httpx.HTTPError:
     """The answer, or why there is none; asked a second time where there is none, or none that is well."""
     found: httpx.Response | httpx.HTTPError | None = None
     for wait_s in (0.0, AGAIN_S):
@@ -195,21 +240,21 @@ def _asked(url: str) -> httpx.Response | httpx.HTTPError:
         except httpx.HTTPError as error:
             found = error
         else:
-            if found.is_success:
+            if found.is_success and is_well(found):
                 return found
     assert found is not None  # noqa: S101 - it was asked
     return found
 
 
-def _json(answer: httpx.Response | httpx.HTTPError) -> dict[str, Any] | None:
-    """What the service says of itself, ready or not; None where it is not the service that answers."""
+def _json(answer: httpx.Response | httpx.HTTPError, known_by: str) -> dict[str, Any] | None:
+    """What a service says of itself, well or not; None where it is not the service that answers, known by a key."""
     if not isinstance(answer, httpx.Response):
         return None
     try:
         body = answer.json()
     except ValueError:
         return None
-    return body if isinstance(body, dict) and "ready" in body else None
+    return body if isinstance(body, dict) and known_by in body else None
 
 
 def _said(answer: httpx.Response | httpx.HTTPError) -> str:

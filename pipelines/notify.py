@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import smtplib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,13 +16,15 @@ import httpx
 import tenacity
 
 from pipelines import alerts, database
-from pipelines.errors import HeadwaterError, SourceError
+from pipelines.errors import HeadwaterError, RefusedError, SourceError
 from pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)
 MARKS = {"info": "·", "warning": "!", "critical": "!!"}
 KEPT_DAYS = 7
 """How long an incident that is over waits for a channel that cannot be reached."""
+LATER = (408, 425, 429)
+"""What a server answers of the 400s that is about the moment and not about the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,10 @@ def deliver(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, in
     """Sends to each channel, by its name, what it has not been told yet; what cannot be sent is tried with the next
     call.
 
+    A channel that cannot be reached is left alone from then on; one that refuses a message is told of the next.
+
     Returns:
-        `sent` (messages) and `failed` (channels, each left alone from its first message on that cannot be sent).
+        `sent` (messages) and `failed` (channels that were not told all).
 
     Raises:
         DatabaseError: Postgres cannot be reached.
@@ -61,46 +66,59 @@ def deliver(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, in
     with database.exclusively(url, "alerts deliver"):
         rows = alerts.recent(settings, KEPT_DAYS)
         for name, channel in channels.items():
-            for row, what in _untold(rows, name):
-                if not _sent(url, row, what, name, channel):
-                    told["failed"] += 1
-                    break  # one that hangs would keep the next ones waiting at each message
-                told["sent"] += 1
+            sent, is_told = _told(url, rows, name, channel)
+            told["sent"] += sent
+            told["failed"] += not is_told
     return told
 
 
-def _untold(rows: Sequence[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """What a channel has not been told yet, in order."""
+def _told(url: str, rows: Sequence[dict[str, Any]], name: str, channel: Channel) -> tuple[int, bool]:
+    """Tells a channel what it has not been told yet, in order: how many messages, and whether those were all."""
+    sent, is_told = 0, True
     for row in rows:
-        for what in ("opened", "ended") if row["ended_at"] else ("opened",):
-            if [name, what] not in row["told"] and [alerts.EVERYBODY, what] not in row["told"]:
-                yield row, what
+        for what in _untold(row, name):
+            try:
+                send(channel, _message(row, what))
+            except HeadwaterError as error:
+                logger.warning("%s could not be told of %s: %s", name, row["key"], error)
+                is_told = False
+                if not isinstance(error, RefusedError):
+                    return sent, False  # one that hangs would keep the next ones waiting at each message
+                break  # that it is over is not told before that it has begun
+            _note(url, row, name, what)
+            sent += 1
+    return sent, is_told
 
 
-def _sent(url: str, row: dict[str, Any], what: str, name: str, channel: Channel) -> bool:
-    try:
-        send(channel, _message(row, what))
-    except HeadwaterError as error:
-        logger.warning("%s could not be told of %s: %s", name, row["key"], error)
-        return False
+def _untold(row: dict[str, Any], name: str) -> Iterator[str]:
+    """What a channel has not been told yet of an incident, in order."""
+    for what in ("opened", "ended") if row["ended_at"] else ("opened",):
+        if [name, what] not in row["told"] and [alerts.EVERYBODY, what] not in row["told"]:
+            yield what
+
+
+def _note(url: str, row: dict[str, Any], name: str, what: str) -> None:
     database.query(
         url,
         "update ops.alerts set told = told || %s::jsonb where alert_id = %s",
         (json.dumps([[name, what]]), row["alert_id"]),
     )
-    return True
 
 
 def send(channel: Channel, message: Message) -> None:
     """Sends one message.
 
     Raises:
-        SourceError: the channel cannot be reached, or refuses.
+        RefusedError: the channel is there, and does not take this message.
+        SourceError: the channel cannot be reached, or takes none now.
     """
     try:
         channel(message)
     except HeadwaterError:
         raise
+    except smtplib.SMTPDataError as error:
+        kind = RefusedError if error.smtp_code >= 500 else SourceError  # RFC 5321, 4.2.1: 4yz is for the moment
+        raise kind(f"The mail server answered {error.smtp_code} to the message: {error.smtp_error!r}.") from error
     except Exception as error:
         raise SourceError(f"{type(error).__name__}: {error}") from error
 
@@ -149,7 +167,8 @@ def _post(address: str, body: dict[str, Any], headers: Mapping[str, str], timeou
     except httpx.HTTPError as error:
         raise SourceError(f"The webhook cannot be reached ({type(error).__name__}).") from None
     if not answer.is_success:
-        raise SourceError(f"The webhook answered {answer.status_code}; see its connection in Airflow.")
+        kind = RefusedError if answer.is_client_error and answer.status_code not in LATER else SourceError
+        raise kind(f"The webhook answered {answer.status_code}; see its connection in Airflow.")
 
 
 @tenacity.retry(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(1), reraise=True,

@@ -188,7 +188,9 @@ class _Hook(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
-        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        refused = self.server.refused  # type: ignore[attr-defined]
+        is_refused = refused is not None and refused in json.dumps(body)
+        self.send_response(400 if is_refused else self.server.status)  # type: ignore[attr-defined]
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
@@ -197,9 +199,10 @@ class _Hook(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def webhook_sink() -> Iterator[SimpleNamespace]:
-    """A webhook on loopback: what it was sent is in `seen`, `server.status` is what it answers."""
+    """A webhook on loopback: what it was sent is in `seen`, `server.status` is what it answers, but 400 to a message
+    with the text of `server.refused` in it."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Hook)
-    server.seen, server.status = [], 200  # type: ignore[attr-defined]
+    server.seen, server.status, server.refused = [], 200, None  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{server.server_address[1]}/services/T0/B0/secret"

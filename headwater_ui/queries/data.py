@@ -14,10 +14,12 @@ select ledger_id, at, dataset, step, window_start, window_end, state,
 where use_case = %(slug)s and dataset = any(%(datasets)s) and step in ('fetch', 'check', 'load')
   and window_start <= %(last)s and window_end >= %(start)s order by ledger_id"""
 _COUNTS = """
-select dataset, window_end as day, received, accepted, quarantined from (
-    select distinct on (dataset, window_start, window_end) dataset, window_end, received, accepted, quarantined
+select dataset, window_end as day, received, accepted, quarantined,
+       window_start >= %(start)s and window_end <= %(last)s as is_inside from (
+    select distinct on (dataset, window_start, window_end) dataset, window_start, window_end, received, accepted,
+           quarantined
     from ops.ledger where use_case = %(slug)s and step = 'check' and state <> 'failed'
-      and window_start <= %(end)s and window_end >= %(start)s
+      and window_start <= %(last)s and window_end >= %(start)s
     order by dataset, window_start, window_end, attempt desc) as newest
 order by dataset, day"""
 _RECENT = """
@@ -46,10 +48,14 @@ def entries(warehouse: Warehouse, use_case: UseCase, window: Window) -> list[Row
     )
 
 
-def counts(warehouse: Warehouse, use_case: UseCase, window: Window) -> dict[str, list[Row]]:
-    """Rows received, accepted and refused by data set, each window by its newest check."""
+def counts(warehouse: Warehouse, use_case: UseCase, year: int) -> dict[str, list[Row]]:
+    """Rows received, accepted and refused by data set, each window that shares a day with the year by its newest check.
+
+    `is_inside` tells those that are of the year alone from those that reach beyond it, as a history's one window does.
+    """
     found: dict[str, list[Row]] = {}
-    for row in warehouse.rows(_COUNTS, {"slug": use_case.slug, "start": window.start, "end": window.end}):
+    days = {"slug": use_case.slug, "start": date(year, 1, 1), "last": date(year, 12, 31)}
+    for row in warehouse.rows(_COUNTS, days):
         found.setdefault(row["dataset"], []).append(row)
     return found
 

@@ -30,7 +30,8 @@ def packaged(warehouse: Warehouse, use_case: UseCase) -> dict[int, Row]:
 def versions(history: list[Row], evidence: dict[int, Row]) -> list[dict[str, Any]]:
     """Every version, the newest first: version, trained_at, run_id, gate, state, is_packaged, was_champion.
 
-    `state` is champion, challenger, rejected, former champion, or none of these.
+    `state` is champion, challenger, rejected, former champion, or none of these. A promotion leaves a version the alias
+    `challenger`: what was ever champion is none that waits.
     """
     champion, challenger = (_holder(history, alias) for alias in ("champion", "challenger"))
     found: dict[int, dict[str, Any]] = {}
@@ -49,10 +50,10 @@ def versions(history: list[Row], evidence: dict[int, Row]) -> list[dict[str, Any
         one["is_packaged"] = version in evidence
         if version == champion:
             one["state"] = "champion"
-        elif version == challenger:
-            one["state"] = "challenger"
         elif one["was_champion"]:
             one["state"] = "former champion"
+        elif version == challenger:
+            one["state"] = "challenger"
     return [found[version] for version in sorted(found, reverse=True)]
 
 

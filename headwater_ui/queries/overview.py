@@ -12,7 +12,8 @@ COST_DAYS = 7
 _TRANSFORMS = """
 select slug as use_case, newest.* from unnest(%(slugs)s) as slug cross join lateral (
     select window_start, window_end, at from ops.ledger
-    where use_case = slug and step = 'transform' and state = 'loaded' order by ledger_id desc limit 1) as newest"""
+    where use_case = slug and step = 'transform' and state = 'loaded'
+    order by window_end desc, ledger_id desc limit 1) as newest"""
 _FAILURES = """
 select distinct on (use_case) use_case, at, dataset, step, window_end, detail ->> 'error' as error
 from ops.ledger as failed
@@ -36,10 +37,17 @@ _INCIDENTS = """
 select use_case, count(*) as open, (array_agg(cause order by opened_at desc))[1] as cause,
        count(*) filter (where asked_at is not null and answer is null) as waiting
 from ops.incidents where use_case = any(%(slugs)s) and ended_at is null group by 1"""
+# Of services, Postgres and the disk the key names no use case
 _ALERTS = """
-select split_part(split_part(key, ' ', 2), '__', 1) as use_case, count(*) as open,
-       array_agg(title order by opened_at desc) as titles
+select case when starts_with(key, 'health ') then 'platform'
+            else split_part(split_part(key, ' ', 2), '__', 1) end as use_case, count(*) as open,
+       array_agg(title order by array_position(array['critical', 'warning', 'info'], severity), opened_at desc)
+           as titles
 from ops.alerts where ended_at is null group by 1"""
+_PLATFORM = """
+select key, title, body, severity, opened_at from ops.alerts
+where ended_at is null and (starts_with(key, 'health ') or starts_with(key, 'run platform__'))
+order by array_position(array['critical', 'warning', 'info'], severity), opened_at desc"""
 _SCORES = """
 select use_case, count(*) filter (where not passed) as failed, count(*) as scores, min(score) as least, max(day) as day
 from (select distinct on (use_case, dataset, dimension) use_case, day, score, passed
@@ -67,7 +75,9 @@ PARTS = {
 
 
 def by_use_case(warehouse: Warehouse, slugs: list[str]) -> dict[str, dict[str, Row]]:
-    """Of each use case the newest of each part; empty where there is none yet."""
+    """Of each use case the newest of each part; empty where there is none yet. Alerts are by severity, then the newest
+    first; those of the platform are its own, as if `platform` were a use case.
+    """
     parameters = {"slugs": slugs, "quality": QUALITY_DAYS, "scored": SCORED_DAYS, "cost": COST_DAYS}
     found: dict[str, dict[str, Row]] = {slug: {part: {} for part in PARTS} for slug in slugs}
     for part, sql in PARTS.items():
@@ -75,3 +85,10 @@ def by_use_case(warehouse: Warehouse, slugs: list[str]) -> dict[str, dict[str, R
             if row["use_case"] in found:
                 found[row["use_case"]][part] = row
     return found
+
+
+def of_platform(warehouse: Warehouse) -> list[Row]:
+    """The open alerts of services, Postgres and the disk, and of the DAGs that look after them, the worst first: key,
+    title, body, severity, opened_at.
+    """
+    return warehouse.rows(_PLATFORM)

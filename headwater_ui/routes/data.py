@@ -15,6 +15,7 @@ from headwater_ui.charts import series
 from headwater_ui.charts.calendar import calendar
 from headwater_ui.place import Place
 from headwater_ui.queries import data
+from headwater_ui.routes.files import anomalies_of, reports_of
 from headwater_ui.warehouse import Warehouse, warehouse
 from pipelines import coverage
 from pipelines.coverage import DayState
@@ -56,7 +57,7 @@ def show(
     expected = calendars.expected(case, window)
     days = coverage.states(case, window, data.entries(store, case, window), expected)
     bad = [day for day in days if day.state in ("failed", "missing", "late", "quarantined")]
-    counts, scores = data.counts(store, case, window), data.scores(store, case, window)
+    counts, scores = data.counts(store, case, asked), data.scores(store, case, window)
     for one in scores:
         one["trend"] = series.spark(one["scores"], f"{one['dimension']} of {one['dataset']} by day")
     return place.page(
@@ -69,6 +70,8 @@ def show(
         sets=[_dataset(name, own, counts.get(name, []), window) for name, own in _by_dataset(days).items()],
         look=sorted(bad, key=lambda day: (day.day, day.dataset), reverse=True)[:SHOWN_DAYS],
         scores=scores,
+        anomalies=anomalies_of(case),
+        audits=reports_of(case, "quality"),
         recent=data.recent(store, case),
     )
 
@@ -83,12 +86,14 @@ def _by_dataset(days: list[DayState]) -> dict[str, list[DayState]]:
 def _dataset(name: str, days: list[DayState], counts: list[dict[str, Any]], window: Window) -> dict[str, Any]:
     drawn = {day.day: (day.state, STATES[day.state] + (f", {day.reason}" if day.reason else "")) for day in days}
     refused = data.refused_share(counts)
+    inside, beyond = ([row for row in counts if row["is_inside"] is wanted] for wanted in (True, False))
     return {
         "name": name,
         "calendar": calendar(f"Days of {name} in {window.start.year}", window.start, window.end, drawn),
         "totals": {state: sum(day.state == state for day in days) for state in STATES},
-        "received": sum(row["received"] or 0 for row in counts),
-        "quarantined": sum(row["quarantined"] or 0 for row in counts),
+        "received": sum(row["received"] or 0 for row in inside),
+        "quarantined": sum(row["quarantined"] or 0 for row in inside),
+        "beyond": {count: sum(row[count] or 0 for row in beyond) for count in ("received", "quarantined")},
         "trend": series.spark(
             [refused.get(day.day) for day in days if day.day in refused], f"share of {name} in quarantine, by day"
         ),

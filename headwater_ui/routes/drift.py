@@ -12,7 +12,7 @@ from headwater_ui.charts.series import Line, chart, spark
 from headwater_ui.periods import period
 from headwater_ui.place import Place
 from headwater_ui.queries import drift
-from headwater_ui.routes.files import reports_of
+from headwater_ui.routes.files import names_of
 from headwater_ui.warehouse import Row, Warehouse, warehouse
 from pipelines.window import Window
 
@@ -67,9 +67,9 @@ def one(place: Place, store: Store, day: date) -> HTMLResponse:
     """The verdict of a window, what was compared in it, and Evidently's report."""
     case = place.case
     rows = drift.windows(store, case, Window(day, day))
-    report = f"{day}.html"
-    has_report = report in reports_of(case, "drift")
-    if not rows and not has_report:
+    there = names_of(case, "drift")
+    report, summary = (name if name in there else None for name in (f"{day}.html", f"{day}.json"))
+    if not rows and report is None:
         raise HTTPException(404, f"No drift of {case.slug} was looked for in a window that ends on {day}.")
     return place.page(
         "window.html",
@@ -78,7 +78,8 @@ def one(place: Place, store: Store, day: date) -> HTMLResponse:
         found=rows[0] if rows else None,
         columns=drift.of_window(store, case, day),
         incidents=[one for one in drift.incidents(store, case) if _speaks_of(one, day)],
-        report=report if has_report else None,
+        report=report,
+        summary=summary,
     )
 
 

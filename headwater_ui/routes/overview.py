@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from headwater_ui.access import Readable
+from headwater_ui.access import HEALTH, PLATFORM, Readable, User, may_read_runs
 from headwater_ui.queries import overview
 from headwater_ui.rendering import page
 from headwater_ui.warehouse import Warehouse, warehouse
@@ -15,13 +15,19 @@ from pipelines.costs import Rates
 from pipelines.settings import get_settings
 
 router = APIRouter()
+MOST_ALERTS = 3
+"""Alerts that a card names; of more it says how many."""
 
 
 @router.get("/")
-def show(request: Request, cases: Readable, store: Annotated[Warehouse, Depends(warehouse)]) -> HTMLResponse:
-    """Freshness, last window, champion, drift, quality, cost and open incidents of each use case."""
+def show(
+    request: Request, cases: Readable, user: User, store: Annotated[Warehouse, Depends(warehouse)]
+) -> HTMLResponse:
+    """Freshness, last window, champion, drift, quality, cost and open incidents of each use case; and the platform's
+    alerts, for whoever may see the runs that look after it.
+    """
     rates = Rates.of(get_settings())
-    found = overview.by_use_case(store, [case.slug for case in cases])
+    found = overview.by_use_case(store, [*(case.slug for case in cases), PLATFORM])
     for parts in found.values():
         parts["cost"]["price"] = _price(parts["cost"], rates)
     return page(
@@ -30,6 +36,9 @@ def show(request: Request, cases: Readable, store: Annotated[Warehouse, Depends(
         here="overview",
         cases=cases,
         found=found,
+        platform=found[PLATFORM]["alerts"] if may_read_runs(request, user, HEALTH) else None,
+        health=HEALTH,
+        most_alerts=MOST_ALERTS,
         currency=rates.currency,
         cost_days=overview.COST_DAYS,
         quality_days=overview.QUALITY_DAYS,

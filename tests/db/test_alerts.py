@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from db.helpers import make_settings
 
 from pipelines import alerts, database, notify
-from pipelines.errors import SourceError
+from pipelines.errors import RefusedError, SourceError
 from pipelines.settings import Settings
 
 KEY = "run flood__nowcast"
@@ -60,6 +61,46 @@ def test_a_channel_that_was_down_is_told_when_it_is_back_and_the_others_at_once(
     assert [body["what"] for _, _, body in webhook_sink.seen] == ["opened", "ended"]
     assert said == ["opened", "ended"]
     assert notify.deliver(settings, channels) == {"sent": 0, "failed": 0}
+
+
+def test_a_message_that_is_refused_keeps_a_channel_from_no_other_one(
+    settings: Settings, webhook_sink: SimpleNamespace
+) -> None:
+    channels = {"hook": notify.webhook(webhook_sink.address)}
+    webhook_sink.server.refused = "the first"
+    for key, title in ((KEY, "the first"), ("run taxi__score", "the second")):
+        alerts.announce(settings, key, title, "a body")
+    alerts.end(settings, KEY)
+    assert notify.deliver(settings, channels) == {"sent": 1, "failed": 1}
+    assert [body["subject"] for _, _, body in webhook_sink.seen] == ["Headwater: the first", "Headwater: the second"]
+    webhook_sink.server.refused = None
+    webhook_sink.seen.clear()
+    assert notify.deliver(settings, channels) == {"sent": 2, "failed": 0}
+    assert [body["what"] for _, _, body in webhook_sink.seen] == ["opened", "ended"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_channel_that_takes_nothing_now_is_left_alone_at_its_first_message(
+    settings: Settings, webhook_sink: SimpleNamespace, status: int
+) -> None:
+    webhook_sink.server.status = status
+    for key in (KEY, "run taxi__score"):
+        alerts.announce(settings, key, "a title", "a body")
+    assert notify.deliver(settings, {"hook": notify.webhook(webhook_sink.address)}) == {"sent": 0, "failed": 1}
+    assert len(webhook_sink.seen) == 1
+
+
+@pytest.mark.parametrize(("code", "is_refused"), [(554, True), (451, False)])
+def test_a_mail_that_the_server_refuses_is_told_from_a_server_that_wants_to_be_asked_later(
+    code: int, is_refused: bool
+) -> None:
+    def mail(_: notify.Message) -> None:
+        raise smtplib.SMTPDataError(code, b"no")
+
+    message = notify.Message(KEY, "opened", "a", "b", "info", "2026-03-01T00:00:00+00:00")
+    with pytest.raises(SourceError) as caught:
+        notify.send(mail, message)
+    assert isinstance(caught.value, RefusedError) is is_refused
 
 
 def test_two_that_deliver_at_once_tell_once(settings: Settings, webhook_sink: SimpleNamespace) -> None:

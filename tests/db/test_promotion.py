@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_champion_that_came_while_hashes_were_taken_is_another_one(
     with pytest.raises(EvidenceError, match="was compared with version 3, and now version 4 is champion"):
         promotion.promote(FLOOD, 5, "ann", "better", settings=settings)
     assert champion(settings) == 4
+
+
+def test_a_challenger_waits_until_it_was_champion_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    challenger = SimpleNamespace(version="5", last_updated_timestamp=0, run_id="run")
+    held = {tracking.CHALLENGER: challenger}
+    monkeypatch.setattr(tracking, "alias_version", lambda _, __, alias: held.get(alias))
+    assert promotion.waits(FLOOD, 5, settings)
+    assert not promotion.waits(FLOOD, 4, settings)
+    for version in (5, 3):  # promoted, which leaves it the alias, and rolled back from
+        crown(settings, version)
+        assert not promotion.waits(FLOOD, 5, settings)
 
 
 def test_what_was_packaged_again_is_not_what_was_decided_on(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +16,8 @@ from db.ui import Person, pages
 from starlette.testclient import TestClient
 
 from benchmarks.pages_rows import fill
-from pipelines import database
-from pipelines.settings import Settings
+from pipelines import alerts, database, shared
+from pipelines.settings import Settings, get_settings
 
 TODAY = datetime.now(UTC).date()
 DAYS = 40
@@ -29,6 +31,13 @@ def filled(airflow: None, new_database: Callable[[], str], tmp_path_factory: pyt
     reports = home / "reports" / "flood" / "drift"
     reports.mkdir(parents=True)
     (reports / f"{TODAY}.html").write_text("<html><script>1</script>drifted</html>")
+    (reports / f"{TODAY}.json").write_text('{"verdict": "drift"}')
+    days = home / "reports" / "flood" / "quality" / "days"
+    days.mkdir(parents=True)
+    for kind in ("csv", "parquet"):
+        (days / f"{TODAY}.{kind}").write_text(f"the {kind} of a day")
+    (days / f".{TODAY}.csv.part").write_text("half of it")
+    (days.parent / "2026-03.html").write_text("<html>the audit of a month</html>")
     (home / "secret.html").write_text("not for you")
     return make_settings(home, url).model_copy(update={"mlflow_url": "http://127.0.0.1:9"})
 
@@ -41,7 +50,7 @@ def ann(filled: Settings) -> Iterator[TestClient]:
 
 PATHS = ("/", "/costs", "/dag?dag_id=flood__ingest", "/run?dag_id=flood__ingest&run_id=1", "/static/headwater.css",
          f"/reports/flood/drift/{TODAY}.html", "/data/flood/quarantine", "/data/flood/quarantine.csv",
-         f"/drift/flood/{TODAY}", "/models/flood/51/rollback",
+         f"/data/flood/anomalies/{TODAY}.csv", f"/drift/flood/{TODAY}", "/models/flood/51/rollback",
          *(f"/{page}/{slug}" for page in ("forecasts", "drift", "models", "data")
            for slug in ("flood", "taxi", "churn", "equities")))  # fmt: skip
 
@@ -55,7 +64,7 @@ def test_no_page_and_no_file_is_there_without_a_login(filled: Settings) -> None:
         assert nobody.post("/models/flood/51/rollback", data={"token": "x", "reason": "y"}).status_code == 401
     routes = {route.path for route in app.routes}
     told = {path.partition("?")[0] for path in PATHS}
-    assert len(routes) == 14
+    assert len(routes) == 15
     assert {route for route in routes if not any(_fits(route, path) for path in told)} == set(), "a route is not asked"
 
 
@@ -112,7 +121,8 @@ def test_a_use_case_that_the_user_may_not_see_is_on_no_page(filled: Settings) ->
         assert "Customer churn" not in client.get("/").text
         assert "churn__ingest" not in client.get("/costs").text
         assert "flood__ingest" in client.get("/costs").text
-        for path in ("/data/churn", "/forecasts/churn", "/models/churn/51/rollback", "/reports/churn/drift/x.html"):
+        for path in ("/data/churn", "/forecasts/churn", "/models/churn/51/rollback", "/reports/churn/drift/x.html",
+                     "/data/churn/anomalies/2026-03-01.csv"):  # fmt: skip
             assert client.get(path).status_code == 403, path
 
 
@@ -123,8 +133,13 @@ def test_forecasts_are_those_of_the_entity_and_the_days_that_were_asked_for(ann:
     assert "The newest 10 forecasts of e3" in text
     assert "<svg" in text
     assert "e999 has no forecast" in ann.get("/forecasts/equities?entity=e999").text
-    for wrong in ("from=yesterday", "from=2026-03-02&to=2026-03-01", "from=1990-01-01"):
+    for wrong in ("from=yesterday", "from=2026-03-02&to=2026-03-01", "from=1990-01-01", "to=0001-01-01", "entity=%00",
+                  "entity=e3&x=a%00b"):  # fmt: skip
         assert ann.get(f"/forecasts/equities?{wrong}").status_code == 400, wrong
+    for path in ("/costs?to=0001-01-01", "/drift/flood?to=0001-01-01", "/run?dag_id=flood__ingest&run_id=%00",
+                 "/data/%00"):  # fmt: skip
+        assert ann.get(path).status_code == 400, path
+    assert ann.get("/forecasts/equities?to=9999-12-31").status_code == 200
 
 
 def test_of_several_versions_forecasts_the_champions_are_shown(ann: TestClient, filled: Settings) -> None:
@@ -228,6 +243,159 @@ def test_a_report_is_served_in_a_sandbox_and_nothing_else_of_the_disk_is(ann: Te
     assert '<iframe class="report" sandbox="allow-scripts"' in page
 
 
+def test_anomalies_and_audits_are_found_on_the_page_of_the_data_and_can_be_had(
+    ann: TestClient, filled: Settings
+) -> None:
+    page, place = ann.get("/data/flood").text, filled.home / "reports" / "flood" / "quality" / "days"
+    for kind, media_type in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):
+        path = f"/data/flood/anomalies/{TODAY}.{kind}"
+        assert f'href="{path}"' in page
+        answer = ann.get(path)
+        assert answer.text == f"the {kind} of a day"
+        assert answer.headers["content-type"].startswith(media_type)
+        assert answer.headers["content-disposition"] == f'attachment; filename="flood-anomalies-{TODAY}.{kind}"'
+    assert ".part" not in page
+    assert 'href="/reports/flood/quality/2026-03.html"' in page
+    assert "the audit of a month" in ann.get("/reports/flood/quality/2026-03.html").text
+    (place / "2026-01-01.csv").symlink_to(filled.home / "secret.html")
+    for name in ("2026-01-01.csv", "2026-01-02.csv", "..%2F..%2F..%2F..%2Fsecret.html", "..%2F2026-03.html",
+                 f".{TODAY}.csv.part", "%2e%2e/2026-03.html"):  # fmt: skip
+        answer = ann.get(f"/data/flood/anomalies/{name}")
+        assert answer.status_code in {400, 404}, name
+        assert "not for you" not in answer.text
+
+
+def test_anomalies_are_had_from_the_store_that_machines_share(
+    filled: Settings, s3_options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_FILES_URL", f"s3://lake/{uuid.uuid4().hex}")
+    for name, value in s3_options.items():
+        monkeypatch.setenv(f"HEADWATER_LAKE_OPTIONS__{name.upper()}", value)
+    with pages(filled, Person()) as client:
+        path = f"/data/flood/anomalies/{TODAY}.csv"
+        assert client.get(path).status_code == 404
+        assert "/anomalies/" not in client.get("/data/flood").text
+        settings = get_settings()
+        shared.put(settings, settings.reports / "flood" / "quality" / "days" / f"{TODAY}.csv")
+        assert f'href="{path}"' in client.get("/data/flood").text
+        assert client.get(path).text == "the csv of a day"
+
+
+def test_the_verdict_of_a_window_can_be_had_as_json(ann: TestClient) -> None:
+    path = f"/reports/flood/drift/{TODAY}.json"
+    assert f'href="{path}"' in ann.get(f"/drift/flood/{TODAY}").text
+    answer = ann.get(path)
+    assert answer.json() == {"verdict": "drift"}
+    assert answer.headers["content-type"] == "application/json"
+    assert path not in ann.get(f"/drift/flood/{TODAY - timedelta(days=1)}").text
+
+
+def test_a_history_that_came_in_one_window_is_counted_in_no_year_that_it_holds(
+    ann: TestClient, filled: Settings
+) -> None:
+    url, year = filled.require_database(), TODAY.year - 3
+    windows = ((f"{year - 20}-01-01", f"{year + 1}-06-30", 500_000, 7), (f"{year}-05-01", f"{year}-05-01", 40, 3),
+               (f"{year}-12-31", f"{year}-12-31", 2, 1))  # fmt: skip
+    for start, end, received, refused in windows:
+        database.query(
+            url,
+            "insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state, received,"
+            " quarantined, seconds, peak_memory_mb, code_version)"
+            " values ('flood', 'discharge', 'check', %s, %s, 1, 'loaded', %s, %s, 1, 1, 'x')",
+            (start, end, received, refused),
+        )
+    try:
+        text = _text(ann.get(f"/data/flood?year={year}").text)
+    finally:
+        database.query(url, "delete from ops.ledger where code_version = 'x'")
+    told = f"42 rows received in {year}, 4 in quarantine, and 500,000 in windows that reach beyond it, 7 of them in"
+    assert told in text
+
+
+def _text(html: str) -> str:
+    """What is read of a page, without its elements."""
+    return " ".join(re.sub(r"<[^>]*>", "", html).split())
+
+
+def test_features_are_there_up_to_the_newest_day_also_after_a_backfill(ann: TestClient, filled: Settings) -> None:
+    url = filled.require_database()
+    database.query(
+        url,
+        "insert into ops.ledger (use_case, dataset, step, window_start, window_end, attempt, state, seconds,"
+        " peak_memory_mb, code_version)"
+        " values ('flood', 'features', 'transform', '2001-02-03', '2001-02-03', 1, 'loaded', 1, 1, 'x')",
+    )
+    try:
+        text = ann.get("/").text
+    finally:
+        database.query(url, "delete from ops.ledger where code_version = 'x'")
+    assert "2001-02-03" not in text
+    assert text.count(f"up to {TODAY}") >= 4
+
+
+@pytest.fixture
+def alerted(filled: Settings) -> Iterator[Settings]:
+    """Six alerts of a use case, of which the oldest is the worst, and two of the platform."""
+    alerts.announce(filled, "fresh flood usgs", "nothing of discharge", "a body", "critical")
+    for number in range(4):
+        alerts.announce(filled, f"quality flood data discharge {number}", f"score {number} too low", "a body", "info")
+    alerts.announce(filled, "run flood__score", "flood__score has failed", "a body")
+    alerts.announce(filled, "health mlflow", "MLflow does not answer", "headwater status says why", "critical")
+    alerts.announce(filled, "run platform__logs", "platform__logs has failed", "its log says why")
+    yield filled
+    database.query(filled.require_database(), "delete from ops.alerts")
+
+
+def test_the_overview_names_the_worst_alerts_and_how_many_more_there_are_and_those_of_the_platform(
+    alerted: Settings, ann: TestClient
+) -> None:
+    *_, flood, platform = [_text(card) for card in ann.get("/").text.split("<article>") if "Alert" in card]
+    named = re.findall(r"Alert: (.*?)(?= Alert| and \d+ more)", flood)
+    assert named == ["nothing of discharge", "flood__score has failed", "score 3 too low"]
+    assert "and 3 more" in flood
+    assert platform.startswith("Platform")
+    assert "Alert: MLflow does not answer Alert: platform__logs has failed" in platform
+    assert "more" not in platform
+    with pages(alerted, Person(refused={("GET", "platform__health")})) as client:
+        assert "MLflow does not answer" not in client.get("/").text
+
+
+def test_the_tabs_of_the_platform_s_dags_and_runs_are_for_whoever_may_see_their_runs(
+    alerted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.common.db.common import _get_session
+
+    from headwater_ui.queries import runs
+
+    monkeypatch.setattr(runs, "newest", lambda session, dag_id: [])
+    found = runs.Run("platform__health", "r", "success", None, None, None, [])
+    monkeypatch.setattr(runs, "run", lambda session, dag_id, run_id: replace(found, dag_id=dag_id))
+    refused = {("GET", "platform__logs"), ("GET", "flood__ingest")}
+    with pages(alerted, Person(refused=refused)) as client:
+        client.app.dependency_overrides[_get_session] = lambda: None  # type: ignore[attr-defined]
+        text = client.get("/dag?dag_id=platform__health").text
+        for said in ("MLflow does not answer", "headwater status says why", "platform__logs has failed"):
+            assert said in text
+        assert "nothing of discharge" not in text
+        text = client.get("/run?dag_id=platform__health&run_id=r").text
+        assert 'href="/dag?dag_id=platform__health"' in text
+        assert client.get("/dag?dag_id=taxi__score").status_code == 200
+        assert client.get("/run?dag_id=taxi__score&run_id=r").status_code == 200
+        for dag_id in ("platform__logs", "flood__score", "another"):
+            assert client.get(f"/dag?dag_id={dag_id}").status_code == 404, dag_id
+            assert client.get(f"/run?dag_id={dag_id}&run_id=r").status_code == 404, dag_id
+
+
+def test_a_run_leads_to_the_report_that_it_made(filled: Settings, ann: TestClient) -> None:
+    from headwater_ui.routes.runs import _reports
+
+    made = {"step": "drift", "window_end": TODAY + timedelta(days=9)}
+    link = f"http://mlflow/#/experiments/1/runs/2/artifacts/drift/{TODAY}.html"
+    assert _reports(FLOOD, [made | {"detail": {"link": link}}]) == [str(TODAY)]
+    assert _reports(FLOOD, [made | {"detail": None}]) == []
+    assert _reports(FLOOD, [made | {"detail": None, "window_end": TODAY}]) == [str(TODAY)]
+
+
 def test_a_decision_needs_a_form_that_this_user_was_shown_for_it(filled: Settings) -> None:
     from headwater_ui import forms
 
@@ -313,6 +481,8 @@ def test_costs_are_those_of_the_rates(ann: TestClient, filled: Settings) -> None
 
     text = ann.get("/costs?use_case=flood").text
     assert "flood__ingest" in text
+    _, _, by_day = text.partition("<summary>By day</summary>")
+    assert by_day.count('<td class="n">16 MB</td><td class="n">1.6 MB</td>') >= 29
     assert "churn__ingest" not in text
     assert Rates(3600.0, 0.0, 0.0, "EUR").price(2.0, 0.0, 0.0) == pytest.approx(2.0)
     assert Rates(0.0, 3600.0, 0.0, "EUR").price(0.0, 2048.0, 0.0) == pytest.approx(2.0)

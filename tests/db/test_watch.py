@@ -100,19 +100,25 @@ def test_a_late_run_is_the_same_incident_as_one_that_fails(loaded: Settings, mon
     assert keys(loaded) == ["run flood__ingest"]
 
 
+AIRFLOW = {part: {"status": "healthy"} for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")}
+
+
 @contextmanager
-def _services(ready: dict[str, Any], status: int = 200) -> Iterator[str]:
+def _services(ready: dict[str, Any], status: int = 200, airflow: dict[str, Any] | None = None) -> Iterator[str]:
     routes = [
         Route("/readyz", lambda _: JSONResponse(ready, status)),
         Route("/health", lambda _: PlainTextResponse("OK")),
+        Route("/api/v2/monitor/health", lambda _: JSONResponse(AIRFLOW | (airflow or {}))),
     ]
     with served(Starlette(routes=routes)) as url:
         yield url
 
 
-def looked(settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch, mlflow: str | None = None) -> list[str]:
+def looked(settings: Settings, url: str, monkeypatch: pytest.MonkeyPatch, others: str | None = None) -> list[str]:
     monkeypatch.setattr(health, "AGAIN_S", 0.05)
-    changed = settings.model_copy(update={"serving_url": url, "mlflow_url": mlflow or url})
+    changed = settings.model_copy(
+        update={"serving_url": url, "mlflow_url": others or url, "airflow_url": others or url}
+    )
     health.look([], changed, datetime(2026, 1, 1, tzinfo=UTC))
     return keys(settings)
 
@@ -155,14 +161,28 @@ def test_a_service_that_is_not_ready_or_whose_log_lags_is_one(
 def test_a_killed_service_and_a_dead_mlflow_are_seen_and_are_over_when_they_are_back(
     promoted: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert looked(promoted, "http://127.0.0.1:9", monkeypatch) == ["health mlflow", "health service"]
+    assert looked(promoted, "http://127.0.0.1:9", monkeypatch) == [
+        "health airflow", "health mlflow", "health service"]  # fmt: skip
     with _services(SOUND) as url:
         assert looked(promoted, url, monkeypatch) == []
 
 
+def test_a_part_of_airflow_that_does_not_work_is_seen_and_one_that_never_ran_is_none(
+    loaded: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"triggerer": {"status": None}, "dag_processor": {"status": "unhealthy"}}
+    with _services(SOUND, airflow=told) as url:
+        assert looked(loaded, url, monkeypatch) == ["health airflow dag_processor"]
+        # What its API cannot be asked of stands as it was
+        assert looked(loaded, url, monkeypatch, others="http://127.0.0.1:9") == [
+            "health airflow", "health airflow dag_processor", "health mlflow"]  # fmt: skip
+    with _services(SOUND) as url:
+        assert looked(loaded, url, monkeypatch) == []
+
+
 def test_without_a_champion_no_service_is_expected(loaded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with _services(SOUND) as url:
-        assert looked(loaded, "http://127.0.0.1:9", monkeypatch, mlflow=url) == []
+        assert looked(loaded, "http://127.0.0.1:9", monkeypatch, others=url) == []
 
 
 @pytest.mark.parametrize(
@@ -198,6 +218,7 @@ def test_drift_is_an_incident_once_a_person_is_asked_and_until_it_is_over(
         assert key.startswith("drift flood ")
         (row,) = alerts.open_alerts(loaded)
         assert (row["severity"], "precip_mm" in row["body"]) == ("critical", True)
+        assert f"{services}/dags/flood__review/runs/incident_{key.split()[-1]} asks" in row["body"]
         database.query(url, "update ops.incidents set ended_at = now()")
         assert looked(loaded, services, monkeypatch) == []
     database.query(url, "delete from ops.incidents")

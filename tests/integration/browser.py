@@ -74,6 +74,23 @@ def seen(driver: Any, xpath: str) -> Any:
         raise AssertionError(f"{xpath} is not on {driver.current_url}, which shows:\n{shown[:2000]}") from error
 
 
+def gone(driver: Any, xpath: str) -> None:
+    """Waits until nothing is there.
+
+    Raises:
+        AssertionError: something is there still; says what.
+    """
+    from selenium.common.exceptions import TimeoutException
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    try:
+        WebDriverWait(driver, PATIENCE_S).until(lambda page: not page.find_elements(By.XPATH, xpath))
+    except TimeoutException as error:
+        shown = driver.find_element(By.XPATH, xpath).text
+        raise AssertionError(f"{xpath} is still there: {shown[:2000]}") from error
+
+
 def log_in(driver: Any, url: str, home: Path) -> None:
     """Logs into the Airflow of a local stack as its one user."""
     driver.get(url)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from integration import filled
-from integration.browser import browser, log_in, require_browser, seen
+from integration.browser import browser, gone, log_in, require_browser, seen
 from integration.stacks import home_of
 
 from headwater.stack import control
@@ -193,11 +193,12 @@ def test_a_run_and_its_window_show_what_a_scored_day_has_left(scored: SimpleName
 
 
 def _reads_the_report(page: Any) -> None:
-    """Evidently's report, drawn in a frame of its own."""
+    """Evidently's report, unpacked and drawn in a frame of its own; our verdict above it has no columns counted."""
     frame = seen(page, "//iframe[contains(@class, 'report')]")
     assert frame.get_attribute("sandbox") == "allow-scripts"
     page.switch_to.frame(frame)
-    seen(page, "//body//*[contains(text(), 'Drift')]")
+    gone(page, "//*[@id='wait']")
+    seen(page, "//div[starts-with(@id, 'root_')]//*[normalize-space()='Drifted Columns']")
     page.switch_to.default_content()
 
 
