@@ -15,7 +15,7 @@ LEAST = 6
 _NAMES = ("_PASSWORD", "_KEY", "_SECRET", "_TOKEN")
 """What the name of a variable ends with whose value is a secret."""
 _OPEN = ("url", "urls", "region", "allow_http", "_id", "_name")
-"""And that of a secret setting of which only what is secret within its value is one; logs speak of buckets and accounts."""
+"""And that of a secret setting of whose value only what is secret within it is one; logs speak of the rest."""
 _PASSWORD = re.compile(r"://[^\s:/@\"']*:([^\s/@\"']+)@|\bpassword=([^\s&\"']+)")
 """In an address, or as libpq takes it."""
 

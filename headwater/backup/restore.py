@@ -37,6 +37,11 @@ begin
     end loop;
 end $$"""
 
+AFTERWARDS = (
+    "Airflow begins anew: unpause the DAGs of each use case in it, and set its connections and variables again."
+)
+"""For whoever has restored a backup."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
