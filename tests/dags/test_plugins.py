@@ -30,6 +30,8 @@ def test_airflow_knows_the_pages_and_does_not_load_them_before_they_are_asked_fo
     assert views == str([("dag", "headwater-dag"), ("dag_run", "headwater-run"), ("nav", "headwater")])
     assert apps == "['/headwater']"
     assert loaded == "False False"
+
+
 MASKED = """
 import sys
 from airflow.sdk._shared.secrets_masker import redact
