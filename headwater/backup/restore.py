@@ -37,9 +37,7 @@ begin
     end loop;
 end $$"""
 
-AFTERWARDS = (
-    "Airflow begins anew: unpause the DAGs of each use case in it, and set its connections and variables again."
-)
+AFTERWARDS = "Airflow begins anew: unpause the DAGs of each use case, and set its connections and variables again."
 """For whoever has restored a backup."""
 
 

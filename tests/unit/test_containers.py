@@ -128,6 +128,14 @@ def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
     assert {"models", "pipelines", "dbt", "dags", package.REQUIREMENTS} <= set(copied)
 
 
+def test_each_layer_of_the_images_ends_with_one_time_for_what_it_changed() -> None:
+    final = (PROJECT / "Dockerfile").read_text().partition(" AS base\n")[2].replace("\\\n", "")
+    layers = re.findall("^RUN .*", final, re.MULTILINE)
+    assert len(layers) == 5
+    assert all(re.search(r'touch .*--date="@\$SOURCE_DATE_EPOCH" [^&]*$', layer) for layer in layers)
+    assert set(re.findall(r"target=(\S+)", "".join(layers))) == {"/mnt"}  # a folder that every base has
+
+
 def test_no_service_that_goes_on_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
     holders = {
         name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in service.get("environment", {})
