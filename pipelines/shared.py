@@ -146,7 +146,8 @@ def keep_only(settings: Settings, folder: Path, last: str, kept: Mapping[str, st
     """
     if (store := settings.files) is None:
         return []
-    below, gone = _below(settings, store, folder), {}
+    below = _below(settings, store, folder)
+    gone: dict[str, str] = {}
     for item in below.list():
         *levels, end = item.name.split("/")
         if len(levels) == 1 and end.endswith(POINTER):
