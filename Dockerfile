@@ -44,14 +44,20 @@ COPY sandbox /opt/headwater/sandbox
 RUN sh /build/install.sh code
 
 FROM ${BASE_IMAGE} AS base
+ARG BASE_IMAGE
 ARG SOURCE_DATE_EPOCH=1767225600
-# A number of its own, the same in both images: they share volumes
+# A number of its own, the same in both images: they share volumes. Each layer ends with the same time for what it changed
 RUN groupadd --gid 10001 headwater \
     && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /var/lib/headwater headwater \
     && for folder in airflow/logs bentoml/bentos lake mlflow/artifacts serving; do \
         install -d -o headwater -g headwater "/var/lib/headwater/$folder"; \
     done \
-    && chown -R headwater:headwater /var/lib/headwater
+    && chown -R headwater:headwater /var/lib/headwater \
+    && install -d /opt/headwater \
+    && find /var/lib/headwater -depth -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} + \
+    && touch --no-create --no-dereference --date="@$SOURCE_DATE_EPOCH" \
+        /etc/group* /etc/gshadow* /etc/passwd* /etc/shadow* /etc/subgid* /etc/subuid* /etc/.pwd.lock \
+        /etc /opt /opt/headwater /var/lib
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/headwater \
     PYTHONUNBUFFERED=1 \
@@ -61,13 +67,20 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /opt/headwater
 LABEL org.opencontainers.image.title="Headwater" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 
 FROM base AS serving
-# Not by COPY, which would make the two folders themselves anew, with the time of building
-RUN --mount=from=packages-serving,source=/opt/venv,target=/built/venv cp -a /built/venv /opt/
-RUN --mount=from=build-serving,source=/opt/headwater,target=/built/headwater cp -a /built/headwater /opt/
-LABEL org.opencontainers.image.description="Headwater's prediction service"
+# Not by COPY, which would make the two folders themselves anew, with the time of building. What is there is mounted over:
+# a folder that is made for a mount stays, with its time
+RUN --mount=from=packages-serving,source=/opt/venv,target=/mnt \
+    cp -a /mnt /opt/venv && touch --date="@$SOURCE_DATE_EPOCH" /opt/venv /opt
+RUN --mount=from=build-serving,source=/opt/headwater,target=/mnt \
+    cp -a /mnt/. /opt/headwater/ && touch --date="@$SOURCE_DATE_EPOCH" /opt/headwater
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.description="Headwater's prediction service" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 \
@@ -75,9 +88,15 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 \
 CMD ["python", "-m", "models.serving"]
 
 FROM base AS airflow
-RUN --mount=from=packages-airflow,source=/opt/venv,target=/built/venv cp -a /built/venv /opt/
-RUN --mount=from=build-airflow,source=/opt/headwater,target=/built/headwater cp -a /built/headwater /opt/
-LABEL org.opencontainers.image.description="Headwater's DAGs with Airflow, dbt and MLflow"
+RUN --mount=from=packages-airflow,source=/opt/venv,target=/mnt \
+    cp -a /mnt /opt/venv && touch --date="@$SOURCE_DATE_EPOCH" /opt/venv /opt
+RUN --mount=from=build-airflow,source=/opt/headwater,target=/mnt \
+    cp -a /mnt/. /opt/headwater/ && touch --date="@$SOURCE_DATE_EPOCH" /opt/headwater
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.description="Headwater's DAGs with Airflow, dbt and MLflow" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 5000 8080 8094
 HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=6 \

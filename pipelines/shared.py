@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from pipelines.settings import Settings
 from pipelines.storage import Store
 
 PART = ".part-"
+POINTER = ".build"
+"""What is added to a folder's name for the object that says which of its builds counts."""
+ASIDE = ".aside"
 STALE_S = 3600.0
 """No fetch takes that long."""
 
@@ -126,6 +129,39 @@ def take_stored(settings: Settings, folder: Path, last: str) -> None:
     fetch_folder(settings, folder, last)
 
 
+def keep_only(settings: Settings, folder: Path, last: str, kept: Mapping[str, str]) -> list[str]:
+    """Sets those folders in the store aside that are not these, so that others can take their names.
+
+    Args:
+        folder: what `put_folder` has put lies two levels below it, such as `headwater-flood/v3`.
+        last: a file that every such folder has.
+        kept: the hash of each folder that is to count, by its name below `folder`.
+
+    Returns:
+        The names of those that count no more. Their files stay in the store, and so does what said that they count,
+        under a name that ends with `.aside`.
+
+    Raises:
+        StorageError: the store cannot be used.
+    """
+    if (store := settings.files) is None:
+        return []
+    below = _below(settings, store, folder)
+    gone: dict[str, str] = {}
+    for item in below.list():
+        *levels, end = item.name.split("/")
+        if len(levels) == 1 and end.endswith(POINTER):
+            name = item.name.removesuffix(POINTER)
+            if kept.get(name) != below.read(item.name).decode():
+                gone[item.name] = name
+        elif len(levels) == 2 and end == last and "/".join(levels) not in kept:  # from before there were pointers
+            gone[item.name] = "/".join(levels)
+    for name in gone:
+        below.write(f"{name}{ASIDE}", below.read(name))
+    below.delete(gone)
+    return sorted(set(gone.values()))
+
+
 def _stored(settings: Settings, store: Store, folder: Path, last: str) -> Store | None:
     """Where a folder is in the store; None where it is not, or not yet."""
     pointer = _pointer(settings, folder)
@@ -140,7 +176,7 @@ def _builds(settings: Settings, folder: Path) -> str:
 
 
 def _pointer(settings: Settings, folder: Path) -> str:
-    return f"{_name(settings, folder)}.build"
+    return f"{_name(settings, folder)}{POINTER}"
 
 
 def _sweep(folder: Path) -> None:

@@ -20,6 +20,7 @@ from headwater.backup.place import Place
 from pipelines import database
 from pipelines.errors import StackError
 from pipelines.ledger import code_version
+from pipelines.shared import PART
 from pipelines.storage import Store, Stored
 
 LISTING = "lake.jsonl"
@@ -147,10 +148,10 @@ def migrated(url: str) -> str:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a folder with all files in it; one that is not there is empty."""
+    """Copies a folder with all files in it, but for what is still being built; one that is not there is empty."""
     target.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{PART}*"))
 
 
 def _keep_lake(lake: Store, partial: Path, copied: bool) -> dict[str, Any]:

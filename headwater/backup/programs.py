@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -79,8 +80,11 @@ def restore(url: str, file: Path, *, owners: bool) -> None:
 
 def _run(url: str, program: str, *arguments: str) -> None:
     parts = parse_dsn(url)
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
-    given = {variable: parts[name] for name, variable in names.items() if name in parts}
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE",
+             "sslrootcert": "PGSSLROOTCERT"}  # fmt: skip
+    # As this process's own connections have it
+    given = {name: value for name, value in os.environ.items() if name.startswith("PGSSL")}
+    given |= {variable: parts[name] for name, variable in names.items() if name in parts}
     done = subprocess.run(
         [program, f"--dbname={parts['dbname']}", *arguments],
         capture_output=True, text=True, env={**environment(), **given}, check=False,

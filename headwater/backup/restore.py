@@ -37,6 +37,9 @@ begin
     end loop;
 end $$"""
 
+AFTERWARDS = "Airflow begins anew: unpause the DAGs of each use case, and set its connections and variables again."
+"""For whoever has restored a backup."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:

@@ -66,6 +66,7 @@ def restore(folder: Folder, as_json: AsJson = False) -> None:
         print_json(_plain(asdict(found)) | {"lake_lacks": done.lake_lacks})
         return
     out.print(f"{source}, made at {found.made_at}, is restored; start the stack with `headwater up`.", soft_wrap=True)
+    out.print(job.AFTERWARDS, soft_wrap=True)
 
 
 def _plain(made: dict[str, Any]) -> dict[str, Any]:

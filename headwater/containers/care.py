@@ -8,13 +8,14 @@ from pathlib import Path
 
 from headwater.backup import create
 from headwater.backup import restore as job
+from headwater.backup.create import Report
 from headwater.backup.place import Place, in_containers
 from headwater.console import progress
 from headwater.containers import roles
 from headwater.containers.init import ADMIN, passwords_of, urls
 from headwater.stack.databases import create_role, make_databases, open_cursor
-from models.serving.bento import bento_folder, publish
-from pipelines import database
+from models.serving.bento import BENTO_FILE, bento_folder, bento_sha256, publish
+from pipelines import database, shared
 from pipelines.errors import StackError
 from pipelines.settings import Settings, layers, read_settings
 
@@ -53,9 +54,10 @@ def restore(given: Mapping[str, str], folder: str) -> None:
         report(f"{len(found.files)} files are as they were written")
         prepare(given)
         with _lending(place.urls["headwater"]):
-            done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place))
+            done = job.restore(place, source, found, report, finish=lambda: _hand_out_bentos(place, report))
         if done.lake_lacks:
             report(f"the lake lacks {done.lake_lacks} of {found.lake['objects']} objects that it had")
+        report(job.AFTERWARDS)
 
 
 _LEND = f"""
@@ -101,10 +103,18 @@ def _fetch_bentos(place: Place) -> list[str]:
     return [row["bento"] for row in rows if not bento_folder(_settings(), row["bento"]).is_dir()]
 
 
-def _hand_out_bentos(place: Place) -> None:
-    """Gives them to the other machines, where there are some."""
-    for folder in sorted(place.folders["bentos"].glob("[!.]*/[!.]*/")):
-        publish(_settings(), f"{folder.parent.name}:{folder.name}")
+def _hand_out_bentos(place: Place, report: Report) -> None:
+    """Gives them to the other machines, where there are some.
+
+    A store that was not lost may have Bentos of after the backup, whose names the next versions are to have.
+    """
+    settings, bentos = _settings(), place.folders["bentos"]
+    there = {f"{folder.parent.name}/{folder.name}": folder for folder in sorted(bentos.glob("[!.]*/[!.]*/"))}
+    kept = {name: bento_sha256(folder) for name, folder in there.items()}
+    for name in shared.keep_only(settings, bentos, BENTO_FILE, kept):
+        report(f"the Bento {name.replace('/', ':')} of {settings.files} is not in the backup, and was set aside")
+    for name in there:
+        publish(settings, name.replace("/", ":"))
 
 
 def _place(given: Mapping[str, str]) -> Place:

@@ -29,12 +29,16 @@ def content(people: Sequence[str]) -> Iterator[tuple[str, str]]:
         people: Airflow's users, as NAME:ROLE; `admin`, whom scripts log in as, is always among them.
 
     Raises:
-        ValueError: there is no such role.
+        ValueError: one is no NAME:ROLE, there is no such role, or it takes a right from `admin` or comes twice.
     """
-    users = dict(one.split(":", 1) for one in [PEOPLE[0], *people])
-    for name, role in users.items():
+    users: dict[str, str] = {}
+    for one in dict.fromkeys([PEOPLE[0], *people]):
+        name, _, role = one.partition(":")
         if role not in ROLES or not name.isidentifier():
-            raise ValueError(f"{name}:{role} is no user of Airflow; write NAME:ROLE, with a role of {', '.join(ROLES)}")
+            raise ValueError(f"{one} is no user of Airflow; write NAME:ROLE, with a role of {', '.join(ROLES)}")
+        if name in users:
+            raise ValueError(f"{one}: {name} is {users[name]} already; name each user once, and leave admin as it is")
+        users[name] = role
     yield "COMPOSE_PROFILES", "demo"
     yield "HEADWATER_SOURCES", "sandbox"
     yield "POSTGRES_PASSWORD", secrets.token_urlsafe(24)
@@ -56,7 +60,7 @@ def write(path: Path, people: Sequence[str] = PEOPLE) -> None:
 
     Raises:
         FileExistsError: it is there already.
-        ValueError: a user has a role that there is not.
+        ValueError: a user is none, as `content` has it.
     """
     if path.exists():
         raise FileExistsError(f"{path} is there already, and stays as it is; delete it only with the volumes")

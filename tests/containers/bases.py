@@ -6,6 +6,8 @@ another. A machine that can pull them does.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +26,7 @@ PACKAGES = {
     "valkey": "passwd,valkey-server,valkey-tools",
 }
 NAMES = {"python": "python:3.13-slim-trixie", "postgres": "postgres:17", "valkey": "valkey/valkey:8"}
+LABEL = "headwater.standin"
 OBJECT_STORE = "headwater-standin/s3"
 PROJECT = Path(__file__).resolve().parents[2]
 MADE_S = 1200.0
@@ -46,6 +49,23 @@ def _provide(engine: Engine, kind: str) -> None:
             engine.run("pull", "--quiet", NAMES[kind], timeout_s=PULLED_S)
         except (AssertionError, subprocess.TimeoutExpired):
             _make(engine, kind)
+    elif (made_of := _made_of(engine, NAMES[kind])) is not None and made_of != _digest():
+        _make(engine, kind)
+
+
+def _made_of(engine: Engine, image: str) -> str | None:
+    """What a stand-in was made of; None of a public image."""
+    (found,) = json.loads(engine.run("image", "inspect", image))
+    label: str | None = (found["Config"].get("Labels") or {}).get(LABEL)
+    return label
+
+
+def _digest() -> str:
+    """A hash of what stand-ins are made of."""
+    found = hashlib.sha256(repr(PACKAGES).encode())
+    for path in sorted(STANDINS.iterdir()):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def _make(engine: Engine, kind: str) -> None:
@@ -75,7 +95,8 @@ def _make(engine: Engine, kind: str) -> None:
 def _build(engine: Engine, kind: str, context: Path) -> None:
     compose = ("compose", "--file", str(context / "compose.yaml"))
     network = "host" if engine.own else "default"
-    engine.run(*compose, "build", kind, timeout_s=MADE_S, CONTEXT=str(context), NETWORK=network)
+    given = {"CONTEXT": str(context), "NETWORK": network, "DIGEST": _digest()}
+    engine.run(*compose, "build", kind, timeout_s=MADE_S, **given)
 
 
 def provide_object_store(engine: Engine) -> None:

@@ -27,8 +27,8 @@ class Engine:
         self.environment = environment
         self.own = own
 
-    def run(self, *command: str, check: bool = True, timeout_s: float = 120, **more: str) -> str:
-        """What `docker COMMAND` prints. `more` are environment variables."""
+    def run(self, *command: str, check: bool = True, both: bool = False, timeout_s: float = 120, **more: str) -> str:
+        """What `docker COMMAND` prints, with `both` also as errors. `more` are environment variables."""
         done = subprocess.run(
             ["docker", *command],
             env={**self.environment, **more},
@@ -40,7 +40,7 @@ class Engine:
         if check and done.returncode:
             said = (done.stdout + done.stderr)[-6000:]
             raise AssertionError(f"docker {' '.join(command[:6])} ended with {done.returncode}:\n{said}")
-        return done.stdout if check else done.stdout + done.stderr
+        return done.stdout if check and not both else done.stdout + done.stderr
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from tests.containers.engine import Engine
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 NAME = "headwater-test"
+PLANTED = "a-password-somebody-left"
+"""In files among the sources that images are built from."""
 BUILT_S, WELL_S, DEMO_S, CARE_S = 3600.0, 900.0, 1800.0, 600.0
 SERVICES = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer", "mlflow", "serving", "sandbox")
 
@@ -48,10 +50,10 @@ class Stack:
         self.environment = {**environment, **{f"{name}_PORT": str(port) for name, port in ports.items()}}
         self.images = ("headwater-airflow:test", "headwater-serving:test")
 
-    def compose(self, *command: str, timeout_s: float = 120, check: bool = True) -> str:
+    def compose(self, *command: str, timeout_s: float = 120, check: bool = True, both: bool = False) -> str:
         """What `docker compose COMMAND` prints."""
         return self.engine.run(
-            "compose", *self._files, *command, timeout_s=timeout_s, check=check, HEADWATER_VERSION="test",
+            "compose", *self._files, *command, timeout_s=timeout_s, check=check, both=both, HEADWATER_VERSION="test",
             **self.environment,
         )  # fmt: skip
 
@@ -74,7 +76,7 @@ class Stack:
         wanted = set(names or self.services)
         while unwell := wanted - {name for name, state in self.states().items() if state == "healthy"}:
             if time.monotonic() > until:
-                said = {name: self.logs(name)[-3000:] for name in sorted(unwell)}
+                said = {name: self.compose("logs", "--no-color", name, check=False)[-3000:] for name in sorted(unwell)}
                 raise AssertionError(f"not well after {timeout_s:.0f} s: {self.states()}\n{said}")
             time.sleep(1)
 
@@ -102,8 +104,8 @@ class Stack:
         return self.compose("exec", "--no-TTY", service, *command, timeout_s=timeout_s)
 
     def logs(self, service: str) -> str:
-        """All that a service has printed."""
-        return self.compose("logs", "--no-color", service, check=False)
+        """All that a service has printed; nothing where it has no container."""
+        return self.compose("logs", "--no-color", service, both=True)
 
     def down(self) -> None:
         """Takes the containers away, and their volumes."""
@@ -133,10 +135,12 @@ class Stack:
         return client
 
     def planted(self) -> list[str]:
-        """All that no log may show: every password and key, as it is and in base64."""
+        """All that no log may show: every password and key, as it is, in base64, and as a login sends it."""
         found = [value for name, value in self.secrets.items() if name.endswith(("_PASSWORD", "_KEY", "_SECRET"))]
-        found += json.loads(self.secrets["AIRFLOW_PASSWORDS"]).values()
-        return found + [base64.b64encode(secret.encode()).decode() for secret in found]
+        people = {**json.loads(self.secrets["AIRFLOW_PASSWORDS"]), "headwater": self.secrets["MLFLOW_PASSWORD"]}
+        found += people.values()
+        logins = [f"{name}:{password}" for name, password in people.items()]
+        return found + [base64.b64encode(secret.encode()).decode() for secret in (*found, *logins)]
 
     def demo(self) -> str:
         """Runs the demo to its end; gives what it said."""

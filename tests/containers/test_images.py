@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from tests.containers import bases
 from tests.containers.engine import Engine
+from tests.containers.stack import PLANTED
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(7200)]
 IMAGES = ("headwater-airflow:test", "headwater-serving:test")
@@ -26,7 +28,8 @@ class TestBothImages:
         config = found["Config"]
         assert config["User"] == "10001:10001"
         assert config["Healthcheck"]["Test"][0] == "CMD"
-        assert config["Labels"]["org.opencontainers.image.title"] == "Headwater"
+        for name, value in (("title", "Headwater"), ("version", "test"), ("base.name", bases.NAMES["python"])):
+            assert config["Labels"][f"org.opencontainers.image.{name}"] == value
         assert found["Size"] / 1e6 < MOST_MB[image]
 
     def test_there_is_nothing_in_it_that_builds(self, docker: Engine, image: str) -> None:
@@ -38,7 +41,9 @@ class TestBothImages:
         assert _in(docker, image, "find /opt -writable ! -type l | head -3") == ""
 
     def test_no_time_of_building_is_in_its_files(self, docker: Engine, image: str) -> None:
-        assert _in(docker, image, "find /opt/venv /opt/headwater ! -type l -newermt 2026-01-02 | head -3") == ""
+        changed = "/opt /var/lib/headwater /etc/passwd /etc/shadow /etc/group /etc/gshadow"
+        assert _in(docker, image, f"find {changed} ! -type l -newermt 2026-01-02 | head -3") == ""
+        assert _in(docker, image, "ls -A /mnt; ls -d /built 2>/dev/null || true") == ""
 
     def test_its_modules_are_compiled(self, docker: Engine, image: str) -> None:
         script = "cd /opt/headwater && ls models/__pycache__/*.pyc pipelines/__pycache__/*.pyc | wc -l"
@@ -47,7 +52,9 @@ class TestBothImages:
     def test_no_secret_is_in_its_layers(self, docker: Engine, image: str) -> None:
         history = docker.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
         assert "PASSWORD" not in history
+        # The sources that were built had some (see the fixture `built`)
         assert _in(docker, image, "find /opt/headwater -name '.env*' -o -name '.git'") == ""
+        assert _in(docker, image, f"grep -rlF {PLANTED} /opt/headwater /var/lib /etc 2>/dev/null || true") == ""
 
 
 @pytest.mark.usefixtures("images")

@@ -112,7 +112,8 @@ def test_no_worker_shares_a_volume_or_a_network_with_the_other_or_a_volume_with_
 
 def test_both_workers_ran_tasks_and_their_logs_are_read_from_the_server(workers: Stack, worked: Used) -> None:
     machines = {workers.inspect(name)["Config"]["Hostname"] for name in WORKERS}
-    ran_on = set()
+    ran_on, secrets = set(), workers.planted()
+    assert workers.secrets["STORE_SECRET"] in secrets
     with workers.airflow(PERSON) as airflow:
         for dag_id, run_id in ((INGEST, worked.ingest), (TRAIN, worked.train), (SCORE, worked.score)):
             for one in airflow.task_instances(dag_id, run_id):
@@ -122,6 +123,8 @@ def test_both_workers_ran_tasks_and_their_logs_are_read_from_the_server(workers:
                 path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{one['task_id']}/logs/{one['try_number']}"
                 shown = airflow.call("GET", path, params={"map_index": one["map_index"]})["content"]
                 assert any(f"s3://{BUCKET}/files/logs/" in str(line) for line in shown), (one["task_id"], shown)
+                text = json.dumps(shown, ensure_ascii=False)
+                assert not [secret for secret in secrets if secret in text], f"a secret is in a log: {one['task_id']}"
     assert ran_on == machines
 
 
@@ -162,4 +165,5 @@ def test_no_secret_is_in_the_logs_of_the_workers_either(workers: Stack) -> None:
     assert workers.secrets["STORE_SECRET"] in secrets
     for name in (*workers.services, "airflow-init"):
         text = workers.logs(name)
+        assert text.strip() or name not in {"postgres", "airflow-init", *WORKERS}, f"{name} has printed nothing"
         assert not [secret for secret in secrets if secret in text], f"a secret is in the log of {name}"

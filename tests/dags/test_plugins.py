@@ -30,3 +30,33 @@ def test_airflow_knows_the_pages_and_does_not_load_them_before_they_are_asked_fo
     assert views == str([("dag", "headwater-dag"), ("dag_run", "headwater-run"), ("nav", "headwater")])
     assert apps == "['/headwater']"
     assert loaded == "False False"
+
+
+MASKED = """
+import sys
+from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
+from airflow.sdk.listener import get_listener_manager
+said = sys.argv[1]
+get_listener_manager().hook.on_starting(component="a service")
+print(redact(said))
+get_listener_manager().hook.on_starting(component=TaskRunnerMarker())
+print(redact(said))
+"""
+
+
+def test_no_secret_of_the_settings_or_the_environment_is_in_the_log_of_a_task(
+    airflow_environment: dict[str, str],
+) -> None:
+    given = {
+        "HEADWATER_DATABASE_URL": "postgresql://pipeline:abc%2Fdef@db.example.org/headwater",
+        "HEADWATER_API_KEYS__USGS": "key-of-usgs",
+        "STORE_SECRET": "key-of-store",
+    }
+    said = "abc/def abc%2Fdef key-of-usgs key-of-store and the rest"
+    done = subprocess.run(
+        [sys.executable, "-c", MASKED, said], env={**airflow_environment, **given},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-2:] == [said, "*** *** *** *** and the rest"]

@@ -127,6 +127,14 @@ def test_what_guards_the_history_of_decisions_comes_back_with_it(backup: Path, e
     assert database.query(empty.urls["headwater"], PROMOTION)[0]["promotion_id"] == 2
 
 
+def test_what_is_still_being_built_is_not_copied(tmp_path: Path) -> None:
+    for name in ("headwater-flood/v1/bento.yaml", "headwater-flood/.part-x/bentos/headwater-flood/v2/half"):
+        (tmp_path / "here" / name).parent.mkdir(parents=True)
+        (tmp_path / "here" / name).write_text(name)
+    create.copy(tmp_path / "here", tmp_path / "there")
+    assert list(files(tmp_path / "there")) == ["headwater-flood/v1/bento.yaml"]
+
+
 def test_the_manifest_tells_versions_sizes_and_rows(filled: Place, backup: Path) -> None:
     told = json.loads((backup / "manifest.json").read_text())
     assert told["format"] == manifest.FORMAT
@@ -355,3 +363,16 @@ def test_a_program_that_is_too_old_for_the_server_is_named(monkeypatch: pytest.M
     with pytest.raises(StackError, match=r"pg_dump of PostgreSQL 18 or newer is needed.*is of 15"):
         programs.find("pg_dump", 18)
     assert programs.find("pg_dump", 15) == str(old)
+
+
+def test_the_programs_reach_postgres_with_the_same_tls_as_we_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text("#!/bin/sh\necho $PGSSLMODE $PGSSLROOTCERT $PGAPPNAME >&2\nexit 1\n")
+    program.chmod(0o755)
+    for name, value in (("PGSSLMODE", "require"), ("PGSSLROOTCERT", "/of/all"), ("PGAPPNAME", "mine")):
+        monkeypatch.setenv(name, value)
+    for query, said in (("", "require /of/all"), ("?sslmode=verify-full&sslrootcert=/own", "verify-full /own")):
+        with pytest.raises(StackError, match=f"failed on the database x: {said}$"):
+            programs._run(f"postgresql://me:pw@db/x{query}", str(program))

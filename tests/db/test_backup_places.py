@@ -22,7 +22,7 @@ from headwater.containers import care, init, roles, secrets
 from headwater.stack.databases import create_databases, is_migrated, migrate, open_cursor
 from headwater.stack.files import free_port
 from headwater.stack.postgres import Cluster, temporary_cluster
-from models.serving.bento import bento_folder
+from models.serving.bento import bento_folder, publish
 from pipelines import database
 from pipelines.errors import NotFoundError, StackError
 from pipelines.settings import Settings
@@ -73,6 +73,7 @@ def test_the_local_stack_is_restored_by_the_commands_into_another_home(
     monkeypatch.setattr(command, "get_settings", lambda: Settings(home=home))
     answer = CliRunner().invoke(cli.app, ["restore", str(tmp_path / "made")], catch_exceptions=False)
     assert "is restored; start the stack with `headwater up`" in " ".join(answer.stdout.split())
+    assert job.AFTERWARDS in " ".join(answer.stdout.split())
     assert (home / "bentoml" / "bentos" / "headwater-flood" / "v1" / "bento.yaml").read_text()
     cluster, port = Cluster(home), free_port()
     cluster.start(port)
@@ -154,8 +155,15 @@ def _warehouse(server: Server) -> None:
     roles.keep_key(server.url("headwater", roles.PIPELINE), server.given["SERVING_KEY"])
 
 
+def _publish(machine: Settings, version: str, said: str) -> None:
+    folder = machine.home / BENTO.with_name(version)
+    folder.mkdir(parents=True)
+    (folder / "bento.yaml").write_text(said)
+    publish(machine, f"headwater-flood:{version}")
+
+
 def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_own(
-    servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = servers
     monkeypatch.setattr(care, "BACKUPS", tmp_path)
@@ -175,11 +183,19 @@ def test_the_containers_are_restored_with_new_passwords_and_every_role_does_its_
 
     there = Settings(home=tmp_path / "new", files_url=str(tmp_path / "new-store"))
     monkeypatch.setattr(care, "_settings", lambda: there)
+    later = Settings(home=tmp_path / "later", files_url=there.files_url)  # the store has outlived its stack
+    for version in ("v1", "v2"):
+        _publish(later, version, "built after the backup")
     care.restore(new.given, "made")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the Bento headwater-flood:v2 of" in said
+    assert job.AFTERWARDS in said
+    _publish(there, "v2", "built after the restore")
     assert is_migrated(new.url("mlflow"), "mlflow")
     elsewhere = Settings(home=tmp_path / "elsewhere", files_url=there.files_url)
     for machine in (there, elsewhere):
         assert (bento_folder(machine, "headwater-flood:v1") / "bento.yaml").read_text() == "by another machine"
+        assert (bento_folder(machine, "headwater-flood:v2") / "bento.yaml").read_text() == "built after the restore"
     care.prepare(new.given)
     _warehouse(new)
     assert new.ask("analyst", "select count(*) from flood.features") == [(1,)]

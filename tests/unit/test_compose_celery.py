@@ -61,6 +61,16 @@ def test_an_older_dot_env_is_told_what_to_add() -> None:
     }
 
 
+def test_a_worker_is_one_of_those_that_sign_no_tokens(services: dict[str, Any]) -> None:
+    base = services["worker"]["extends"]
+    given = yaml.safe_load((PROJECT / base["file"]).read_text())["services"][base["service"]]["environment"]
+    (key,) = set(airflow_env.SECRETS) - set(airflow_env.SHARED_SECRETS)
+    assert set(airflow_env.SHARED_SECRETS) <= set(given)
+    assert key not in given
+    assert key not in TEXT
+    assert services["worker"]["networks"] == ["default", "dask"]  # the searches of its tasks
+
+
 def test_a_worker_shares_no_volume_and_nothing_has_a_port(services: dict[str, Any]) -> None:
     assert services["worker"]["volumes"] == ["/var/lib/headwater"]
     assert not [name for name, service in services.items() if "ports" in service]
@@ -73,6 +83,8 @@ def test_the_broker_asks_for_its_password_and_shows_it_nowhere(services: dict[st
     assert broker["read_only"] is True
     assert broker["cap_drop"] == ["ALL"]
     assert broker["user"] != "root"
+    assert broker["init"] is True  # else it hears no signal to end
+    assert broker["pids_limit"]
 
 
 def test_all_of_airflow_s_processes_run_with_the_same_executor_and_the_same_store(services: dict[str, Any]) -> None:

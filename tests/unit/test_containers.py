@@ -74,9 +74,25 @@ def test_the_passwords_are_made_with_nothing_installed(tmp_path: Path) -> None:
     assert set(json.loads(str(found["AIRFLOW_PASSWORDS"]))) == {"admin", "ann", "ben"}
 
 
-def test_a_role_that_airflow_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ben:boss is no user"):
-        secrets.write(tmp_path / ".env", ["ben:boss"])
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (["ben:boss"], "^ben:boss is no user of Airflow; write NAME:ROLE"),
+        (["ann"], "^ann is no user of Airflow; write NAME:ROLE"),
+        (["ann:op:admin"], "^ann:op:admin is no user of Airflow"),
+        (["admin:viewer"], "^admin:viewer: admin is admin already"),
+        (["ann:op", "ann:viewer"], "^ann:viewer: ann is op already"),
+    ],
+)
+def test_who_is_no_user_of_airflow_is_refused_in_a_sentence(tmp_path: Path, people: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        secrets.write(tmp_path / ".env", people)
+    assert not (tmp_path / ".env").exists()
+
+
+def test_admin_may_be_named_as_what_it_is(tmp_path: Path) -> None:
+    secrets.write(tmp_path / ".env", ["admin:admin", "ann:op"])
+    assert _values(tmp_path / ".env")["AIRFLOW_USERS"] == "admin:admin,ann:op"
 
 
 def test_every_password_that_the_services_want_is_made_and_none_has_a_default(tmp_path: Path) -> None:
@@ -99,6 +115,7 @@ def test_every_service_is_watched_bounded_and_on_loopback(compose: dict[str, Any
     assert len(compose["services"]) == 13
     for name, service in compose["services"].items():
         assert "mem_limit" in service, name
+        assert 0 < service["pids_limit"] <= 4096, name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
         if name not in ENDING:
@@ -109,6 +126,14 @@ def test_every_service_is_watched_bounded_and_on_loopback(compose: dict[str, Any
 def test_the_image_that_trains_has_what_goes_into_a_bento() -> None:
     copied = re.findall(r"^COPY ([a-z]\S+) /opt/headwater/", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     assert {"models", "pipelines", "dbt", "dags", package.REQUIREMENTS} <= set(copied)
+
+
+def test_each_layer_of_the_images_ends_with_one_time_for_what_it_changed() -> None:
+    final = (PROJECT / "Dockerfile").read_text().partition(" AS base\n")[2].replace("\\\n", "")
+    layers = re.findall("^RUN .*", final, re.MULTILINE)
+    assert len(layers) == 5
+    assert all(re.search(r'touch .*--date="@\$SOURCE_DATE_EPOCH" [^&]*$', layer) for layer in layers)
+    assert set(re.findall(r"target=(\S+)", "".join(layers))) == {"/mnt"}  # a folder that every base has
 
 
 def test_no_service_that_goes_on_has_the_superuser_s_password(compose: dict[str, Any]) -> None:
@@ -163,9 +188,19 @@ def test_what_was_given_airflow_s_database_is_airflow_and_what_was_not_is_left_a
     assert environment.of("python", tmp_path, {"SANDBOX_OWNERS": "{}"}) == {"SANDBOX_OWNERS": "{}"}
 
 
-def test_who_signs_and_checks_tokens_is_given_the_key(compose: dict[str, Any]) -> None:
-    for name in ("api-server", "scheduler"):
-        assert set(airflow_env.SECRETS) <= set(compose["services"][name]["environment"])
+def test_who_signs_and_checks_tokens_is_given_the_key_and_nobody_else(compose: dict[str, Any]) -> None:
+    given = {name: set(service.get("environment", ())) for name, service in compose["services"].items()}
+    (key,) = set(airflow_env.SECRETS) - set(airflow_env.SHARED_SECRETS)
+    assert {name for name, names in given.items() if key in names} == {"api-server", "scheduler"}
+    for name in ("api-server", "scheduler", "dag-processor", "triggerer", "demo"):
+        assert set(airflow_env.SHARED_SECRETS) <= given[name]
+
+
+def test_tls_can_be_demanded_of_whatever_reaches_postgres(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        given = service.get("environment", {})
+        reaches = any("DATABASE_SERVER" in value for value in given.values())
+        assert ({"PGSSLMODE", "PGSSLROOTCERT"} <= set(given)) is reaches, name
 
 
 def test_a_volume_that_several_share_is_filled_by_one_that_is_made_before_them(compose: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ READS_THE_ENVIRONMENT = {
     "pipelines/dbt.py": "dbt's profile takes the connection from the environment only",
     "models/serving/bento.py": "hands the environment on to BentoML's processes",
     "models/tracking.py": "MLflow can be told to print less only through the environment",
+    "headwater/backup/programs.py": "hands on how Postgres is reached with TLS",
     "headwater/containers/__main__.py": "turns into the programs of the containers, with their environment",
     "headwater/stack/config.py": "hands the environment on to the services of the local stack",
     "headwater/stack/control.py": "hands the environment on to the local stack's supervisor",

@@ -183,6 +183,26 @@ def test_a_bento_from_before_builds_had_a_folder_of_their_own_is_fetched_and_not
     assert (bento.stored_folder(other, TAG) / "src/x").read_text() == "11:00"
 
 
+def test_what_is_not_kept_is_set_aside_and_another_build_takes_its_name(one: Settings, other: Settings) -> None:
+    bentos = one.home / "bentoml/bentos"
+    kept = bento.bento_sha256(_build(one, "11:00"))
+    bento.publish(one, TAG)
+    shared.put(one, _write(one, "bentoml/bentos/headwater-flood/v2/bento.yaml", "from before builds had a folder"))
+    assert shared.keep_only(one, bentos, "bento.yaml", {"headwater-flood/v2": "any", "headwater-flood/v3": kept}) == []
+    _build(other, "12:00")
+    bento.publish(other, TAG)
+    assert bento.bento_sha256(bento.stored_folder(other, TAG)) == kept
+    gone = ["headwater-flood/v2", "headwater-flood/v3"]
+    assert shared.keep_only(one, bentos, "bento.yaml", {"headwater-flood/v3": "another"}) == gone
+    later = bento.bento_sha256(_build(other, "12:00"))
+    bento.publish(other, TAG)
+    assert bento.bento_sha256(bento.stored_folder(one, TAG)) == later
+    third = one.model_copy(update={"home": one.home.with_name("third")})
+    assert not bento.bento_folder(third, "headwater-flood:v2").exists()
+    assert one.files is not None
+    assert (one.files / "bentoml/bentos/headwater-flood").read("v3.build.aside").decode() == kept
+
+
 def test_what_is_here_and_as_promoted_is_served_while_the_store_is_away(
     one: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,5 @@
 # Stands in for `postgres:17`: Debian's package of it, with as much of the public image's entry point as is used
 FROM headwater-standin/trixie-postgres
-LABEL headwater.standin=true
 ENV PATH=/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     LANG=C.UTF-8 \
     PGDATA=/var/lib/postgresql/data

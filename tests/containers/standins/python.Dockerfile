@@ -1,6 +1,5 @@
 # Stands in for `python:3.13-slim-trixie`: Debian's Python 3.13, where the public image has its own build of it
 FROM headwater-standin/trixie-python
-LABEL headwater.standin=true
 RUN rm -f /usr/lib/python3.13/EXTERNALLY-MANAGED \
     && ln -s /usr/bin/python3.13 /usr/local/bin/python && ln -s /usr/bin/python3.13 /usr/local/bin/python3
 # Of the machine that builds, which may reach the package index through a proxy of its own

@@ -1,6 +1,5 @@
 # An object store that speaks S3, as the other tests have it, for machines that share no volume
 FROM python:3.13-slim-trixie
-LABEL headwater.standin=true
 COPY s3.txt /build/
 RUN python -m pip install --quiet --no-cache-dir --require-hashes -r /build/s3.txt
 COPY object_store.py /
