@@ -25,8 +25,8 @@ from models.serving.champion import Champion
 from models.serving.experiments import Experiments
 from models.serving.hosted import Served
 from models.serving.limits import INLINE_ROWS
-from models.serving.metrics import LOAD_FAILURES
 from models.serving.lookup import LANES, FeatureStore
+from models.serving.metrics import LOAD_FAILURES
 from models.serving.readiness import OUT_OF_STEP_S, judge, of_one, told
 from models.serving.serve import is_loopback
 from models.serving.sources import needed
