@@ -16,7 +16,8 @@ import pytest
 from integration.served import GOOD, NAMES, OUTPUTS, ROW, SITES, USE_CASE, World, make_world, stop
 from pydantic import SecretStr
 
-from models import api_keys, experiment_log
+from models import api_keys, experiment_log, history
+from models.serving.bento import bento_folder, bento_sha256
 from models.serving.client import predict, wait_until_served
 from models.serving.experiments import Experiment
 from pipelines import database
@@ -54,6 +55,8 @@ def _ask(world: World, key: str, body: Any, **headers: str) -> httpx.Response:
 
 
 def _experiment(world: World, mode: experiment_log.Mode, share: float) -> Experiment:
+    sha256 = bento_sha256(bento_folder(world.settings, f"{USE_CASE.bento}:v2"))
+    history.keep(USE_CASE, world.settings, 2, sha256, {"bento_sha256": sha256})  # without it nobody loads version 2
     with database.connect(world.url) as connection, connection.cursor() as cursor:
         found = experiment_log.add(cursor, "flood", mode, 2, f"{USE_CASE.bento}:v2", share, "a tester", "to see")
     world.wait(lambda: httpx.get(f"{world.base}/readyz").json()["use_cases"]["flood"]["challenger"] == 2)
