@@ -3,8 +3,8 @@
 Of a use case with seasons the windows of a *slot* are the same days of different years. Beside the slot of the window
 in question stand the slots of the months around it, each compared within itself: they tell how far a month lies from
 the same month of other years, and there are enough of them to promise one false alarm in a hundred. Without seasons the
-windows lie one after the other back in time, and each is held against those that are not its neighbours; of features
-that come by the month, each is a month.
+windows lie one after the other back in time, and each is held against those that its features do not remember; of
+features that come by the month, each is a month.
 
 What changes slowly, as customers do who mostly are the same ones a month later, is always farthest from the middle at
 its end. There (`against` before) each window is held against the few that lie as long before it as the last training
@@ -28,7 +28,8 @@ SLOTS_AROUND = 4
 BEFORE = 3
 """Windows before it that one is held against, where they change slowly."""
 NEAR = 6
-"""Neighbours on each side that no window is held against where there are no seasons; a quarter of few windows."""
+"""Neighbours on each side, at most, that no window is held against where there are no seasons, and features remember
+them; a quarter of few windows."""
 PART = 0.5
 """A window with less than this share of the rows that windows have in the middle is one of which days are missing."""
 
@@ -90,9 +91,10 @@ def plan(use_case: UseCase, window: Window, reference: pd.Series, current: pd.Se
     found = np.full(len(days), -1)
     found[inside] = order[place[inside]]
     found[inside] = np.where(days[inside] >= starts[found[inside]], found[inside], -1)
+    warm_up = use_case.watch.warm_up_days
+    memory = use_case.memory_days if warm_up is None else warm_up
     if len(days):  # the first days' features lack the past that they are sums and means of
-        warm_up = use_case.watch.warm_up_days
-        found[days < days.min() + (use_case.memory_days if warm_up is None else warm_up)] = -1
+        found[days < days.min() + memory] = -1
     sizes = np.bincount(found[found >= 0], minlength=len(ends))
     usual = np.median(sizes[sizes > 0]) if sizes.any() else 0
     kept = np.flatnonzero(sizes >= max(least, PART * usual))
@@ -102,7 +104,9 @@ def plan(use_case: UseCase, window: Window, reference: pd.Series, current: pd.Se
     if use_case.is_seasonal:
         return Windows(member, _of_one_slot(np.concatenate([[0], slots[kept]])))
     places = np.concatenate([[0], 1 + kept])
-    return Windows(member, _before(places) if use_case.watch.against == "before" else _apart(places))
+    if use_case.watch.against == "before":
+        return Windows(member, _before(places))
+    return Windows(member, _apart(places, -(-memory // ((window.end - window.start).days + 1))))
 
 
 def _of_one_slot(slots: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -111,16 +115,17 @@ def _of_one_slot(slots: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.asarray(alike / np.maximum(alike.sum(axis=1, keepdims=True), 1))
 
 
-def _apart(places: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Each window against all others alike, but for its neighbours.
+def _apart(places: NDArray[np.intp], memory: int) -> NDArray[np.float64]:
+    """Each window against all others alike, but for its neighbours, where features remember them.
 
     A mean of two hundred days is nearly that of the window before. The window in question has such neighbours on one
     side only, and would lie farther off than others for no other reason.
 
     Args:
         places: of each window, how many lie between it and the one in question, and 1.
+        memory: windows that features look back to.
     """
-    near = min(NEAR, (len(places) - 1) // 4)
+    near = min(memory, NEAR, (len(places) - 1) // 4)
     alike = np.abs(places[:, None] - places[None, :]) > near
     return np.asarray(alike / np.maximum(alike.sum(axis=1, keepdims=True), 1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +97,8 @@ def test_the_first_days_whose_features_lack_their_past_are_in_no_window() -> Non
 
 @pytest.mark.parametrize("against", ["others", "before"])
 def test_without_seasons_windows_follow_each_other_and_none_is_of_the_window_or_later(against: str) -> None:
-    case = replace(CASE, is_seasonal=False, watch=Watch(against=against))  # type: ignore[arg-type]
-    window, days = Window(date(2024, 3, 1), date(2024, 3, 30)), _days("2022-01-01", "2024-06-01")
+    case = replace(CASE, is_seasonal=False, memory_days=150, watch=Watch(against=against))  # type: ignore[arg-type]
+    window, days = Window(date(2024, 3, 1), date(2024, 3, 30)), _days("2021-06-01", "2024-06-01")
     found = plan(case, window, days, days.iloc[:0], 20)
     inside = days[found.member > 0]
     assert inside.max() == pd.Timestamp("2024-02-29")
@@ -109,14 +109,16 @@ def test_without_seasons_windows_follow_each_other_and_none_is_of_the_window_or_
         seen = np.flatnonzero(found.weights[window_at])
         if against == "before":
             assert seen.max() == window_at + 3
-        else:  # a quarter of 26 are near, and no more than six
-            assert seen.tolist() == [at for at in range(found.count) if abs(at - window_at) > 6]
+        else:  # the features remember five windows
+            assert seen.tolist() == [at for at in range(found.count) if abs(at - window_at) > 5]
 
 
 def test_of_few_windows_without_seasons_few_are_too_near_to_be_held_against() -> None:
-    case, window = replace(CASE, is_seasonal=False), Window(date(2024, 3, 1), date(2024, 3, 30))
-    for first, near in (("2023-11-02", 1), ("2023-12-02", 0)):
-        found = plan(case, window, _days(first, "2024-02-29"), pd.Series(dtype="datetime64[ns]"), 20)
+    window = Window(date(2024, 3, 1), date(2024, 3, 30))
+    for first, memory, near in (("2023-11-02", 300, 1), ("2023-12-02", 300, 0), ("2023-11-02", 0, 0)):
+        case = replace(CASE, is_seasonal=False, memory_days=memory, watch=Watch(warm_up_days=None))
+        begin = str(date.fromisoformat(first) - timedelta(days=memory))
+        found = plan(case, window, _days(begin, "2024-02-29"), pd.Series(dtype="datetime64[ns]"), 20)
         assert np.flatnonzero(found.weights[0]).tolist() == list(range(1 + near, found.count))
 
 
