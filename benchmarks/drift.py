@@ -70,7 +70,7 @@ def _replayed(use_case: UseCase, rows: Rows, count: int) -> tuple[Line, list[Lin
     order = np.argsort(rows.days, kind="stable")
     days, values = rows.days[order], rows.values[order]
     ends = _ends(use_case, days, years, count, random)
-    planted = min(count, PLANTED)
+    planted = max(1, min(PLANTED, count // 10))
     calm, found, started = list[Verdict](), np.zeros((planted, len(rows.names))), time.perf_counter()
     for at, end in enumerate(ends):
         sample, window, member_days = _sample(use_case, days, end, years, random)
